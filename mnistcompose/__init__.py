@@ -1,0 +1,63 @@
+"""Bit-reproducible multi-digit datasets, composed from MNIST.
+
+Names are imported on first use, so that `import mnistcompose` stays fast and works without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .builder import BuildReport, VerifyReport, build, verify
+    from .dataset import ComposedDigits, ShardedDigits
+    from .digits import DigitBank, load_digits
+    from .errors import BuildError, InputError
+    from .sampling import Draws, draw
+    from .spec import LayoutSpec, load_spec, spec_names
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BuildError": "errors",
+    "BuildReport": "builder",
+    "ComposedDigits": "dataset",
+    "DigitBank": "digits",
+    "Draws": "sampling",
+    "InputError": "errors",
+    "LayoutSpec": "spec",
+    "ShardedDigits": "dataset",
+    "VerifyReport": "builder",
+    "build": "builder",
+    "draw": "sampling",
+    "load_digits": "digits",
+    "load_spec": "spec",
+    "spec_names": "spec",
+    "verify": "builder",
+}
+
+__all__ = [
+    "BuildError",
+    "BuildReport",
+    "ComposedDigits",
+    "DigitBank",
+    "Draws",
+    "InputError",
+    "LayoutSpec",
+    "ShardedDigits",
+    "VerifyReport",
+    "build",
+    "draw",
+    "load_digits",
+    "load_spec",
+    "spec_names",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
