@@ -1,0 +1,78 @@
+"""The command line: `mnistcompose`. A command's module is imported when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mnistcompose import __version__
+from mnistcompose.errors import BuildError, InputError
+
+_COMMANDS = {
+    "build": ("build", "Make datasets: HDF5 shards, bit-reproducible, resumable."),
+    "verify": ("verify", "Check a dataset's files, labels and pixels."),
+    "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
+    "spec": ("spec", "List, show and check layouts."),
+    "train": ("train", "Train one model on a dataset."),
+    "evaluate": ("train", "Measure a trained model on a dataset."),
+    "predict": ("train", "Read the number in image files."),
+    "compare": ("compare", "Train a grid of models and print them side by side."),
+    "network": ("network", "Print a network's layers, shapes and cost."),
+}
+
+
+class _Commands(click.Group):
+    """Knows its commands' names and one-line helps, so that `--help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return super().get_command(ctx, name)
+        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], _COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}; {f'did you mean {close[0]}?' if close else 'see --help'}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mnistcompose")
+def cli() -> None:
+    """Make multi-digit MNIST datasets, and train Deep Collaborative Learning on them."""
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run a command; bad input ends with exit code 2, a failure with 1, an interruption with 130, in one line each."""
+    try:
+        return cli.main(args, prog_name="mnistcompose", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped; the same command goes on where it left off", 130)
+    except InputError as error:
+        _fail(str(error), 2)
+    except BuildError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone (`| head`): nobody is left to tell
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"mnistcompose: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,438 @@
+"""A dataset's layout: one YAML file, read into one immutable model."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    StrictBool,
+    StrictStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from .errors import InputError
+
+NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
+MAX_SLOTS = 9
+MAX_BYTES = 1 << 20
+
+Number = Annotated[float, Strict()]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Uniform(_Model):
+    """Evenly distributed between two bounds, both included."""
+
+    uniform: tuple[Number, Number] = Field(description="[lowest, highest]")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Uniform":
+        if self.uniform[0] > self.uniform[1]:
+            raise ValueError("the lowest comes first, then the highest")
+        return self
+
+
+class Normal(_Model):
+    """Normally distributed, cut at 3 standard deviations."""
+
+    normal: tuple[Number, Annotated[Number, Field(ge=0)]] = Field(
+        description="[mean, standard deviation], cut at 3 standard deviations"
+    )
+
+
+class Choice(_Model):
+    """One of the listed values, each as likely; a value may be listed twice to weigh more."""
+
+    choice: tuple[Number, ...] = Field(min_length=1, max_length=256, description="the values to choose from")
+
+
+def _kind(value: object) -> str | None:
+    """Which form of a varying quantity this is, by its look; None sends a user the list of forms."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    keys = value if isinstance(value, Mapping) else type(value).model_fields if isinstance(value, BaseModel) else ()
+    return next((key for key in ("uniform", "normal", "choice") if key in keys), None)
+
+
+Varying = Annotated[
+    Annotated[Number, Tag("number")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[Normal, Tag("normal")]
+    | Annotated[Choice, Tag("choice")],
+    Discriminator(
+        _kind,
+        custom_error_type="varying",
+        custom_error_message="give a number, {uniform: [lowest, highest]}, {normal: [mean, std]} or "
+        "{choice: [value, ...]}",
+    ),
+]
+
+
+def support(quantity: float | Uniform | Normal | Choice) -> tuple[float, float]:
+    """Lowest and highest value that a quantity can take."""
+    match quantity:
+        case Uniform(uniform=(low, high)):
+            return low, high
+        case Normal(normal=(mean, std)):
+            return mean - NORMAL_CUT * std, mean + NORMAL_CUT * std
+        case Choice(choice=values):
+            return min(values), max(values)
+        case _:
+            return quantity, quantity
+
+
+def _within(lowest: float, highest: float) -> Callable[[Any], Any]:
+    def check(quantity: Any) -> Any:
+        low, high = support(quantity)
+        if low < lowest or high > highest:
+            spread = "" if low == high else f"takes values from {low:g} to {high:g}; "
+            raise ValueError(f"{spread}allowed are {lowest:g} to {highest:g}")
+        return quantity
+
+    return check
+
+
+Shift = Annotated[Varying, AfterValidator(_within(-4, 4))]
+Scale = Annotated[Varying, AfterValidator(_within(0.4, 4))]
+Angle = Annotated[Varying, AfterValidator(_within(-360, 360))]
+Grey = Annotated[Varying, AfterValidator(_within(0, 128))]
+Share = Annotated[Varying, AfterValidator(_within(0, 1))]
+Coordinate = Annotated[Number, Field(ge=-10, le=10)]
+Length = Annotated[Number, Field(ge=0.5, le=4)]
+
+FlipName = Literal["none", "horizontal", "vertical", "both"]
+
+
+class FlipChoice(_Model):
+    """One of the listed flips, each as likely."""
+
+    choice: tuple[FlipName, ...] = Field(min_length=1, max_length=256, description="the flips to choose from")
+
+
+class Fit(_Model):
+    """A box that the digit's ink is fitted to, before `scale`."""
+
+    width: Length = Field(description="width of the box, slot units (0.5 to 4)")
+    height: Length = Field(description="height of the box, slot units (0.5 to 4)")
+    keep_aspect: StrictBool = Field(
+        default=False, description="keep the digit's proportions (as large as fits) instead of stretching it"
+    )
+
+
+def _shape(value: object) -> str:
+    """Tell a plain word from a mapping, so that an error speaks of the form that was meant."""
+    return "varying" if isinstance(value, Mapping | BaseModel) else "name"
+
+
+class Digit(_Model):
+    """How a digit is drawn. Applied in this order: flip, size, scale, rotation, position."""
+
+    flip: Annotated[Annotated[FlipName, Tag("name")] | Annotated[FlipChoice, Tag("varying")], Discriminator(_shape)] = (
+        Field(
+            default="none",
+            description="none, horizontal (left-right), vertical (upside down), both, or {choice: [...]}",
+        )
+    )
+    size: Annotated[
+        Annotated[Literal["natural"], Tag("name")] | Annotated[Fit, Tag("varying")], Discriminator(_shape)
+    ] = Field(
+        default="natural",
+        description="natural (20 source pixels are 1 slot unit), or a box {width, height, keep_aspect}",
+    )
+    scale: Scale = Field(default=1.0, description="factor on the size (0.4 to 4)")
+    rotation: Angle = Field(default=0.0, description="degrees, counter-clockwise as seen (-360 to 360)")
+    dx: Shift = Field(default=0.0, description="shift to the right of the slot's centre, slot units (-4 to 4)")
+    dy: Shift = Field(default=0.0, description="shift downwards of the slot's centre, slot units (-4 to 4)")
+
+
+class Slot(Digit):
+    """One digit's place. Whatever it leaves out comes from the dataset-wide `digit`."""
+
+    center: tuple[Coordinate, Coordinate] = Field(
+        description="[x, y] of the digit's centre, slot units (-10 to 10), y downwards; 1 slot unit = 20 pixels"
+    )
+
+
+class Noise(_Model):
+    """Noise on the finished 28 x 28 image: first gaussian, then impulse."""
+
+    gaussian: Grey = Field(
+        default=0.0, description="standard deviation of additive noise in an image, grey levels (0 to 128)"
+    )
+    impulse: Share = Field(default=0.0, description="share of an image's pixels replaced by black or white (0 to 1)")
+
+
+class LayoutSpec(_Model):
+    """A dataset's layout.
+
+    Slot 0 is the most significant digit. What determines pixels is `slots`, `digit`, `composite` and `noise`; `name`,
+    `description` and the counts do not, so that 300 images are a prefix of 60,000.
+    """
+
+    name: StrictStr = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="name of the dataset, and of its folder: up to 64 letters, digits, '.', '_' and '-'",
+    )
+    description: StrictStr = Field(default="", max_length=1000, description="what this layout is about")
+    train: Annotated[int, Strict()] = Field(default=60_000, ge=0, le=10**12, description="number of training images")
+    test: Annotated[int, Strict()] = Field(default=10_000, ge=0, le=10**12, description="number of test images")
+    digit: Digit = Field(default_factory=Digit, description="what every slot does unless it says otherwise")
+    slots: tuple[Slot, ...] = Field(
+        min_length=1, max_length=MAX_SLOTS, description="the digits' places, most significant first (1 to 9)"
+    )
+    composite: Literal["lighten", "add", "screen", "over"] = Field(
+        default="lighten",
+        description="how digits meet: lighten (the brighter wins), add (clipped at white), screen, "
+        "over (a later digit's ink covers the earlier ones)",
+    )
+    noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
+
+    @cached_property
+    def placed(self) -> tuple[Slot, ...]:
+        """The slots with the dataset-wide values filled in."""
+        return tuple(
+            slot.model_copy(
+                update={
+                    field: getattr(self.digit, field)
+                    for field in Digit.model_fields
+                    if field not in slot.model_fields_set
+                }
+            )
+            for slot in self.slots
+        )
+
+    @cached_property
+    def canonical(self) -> str:
+        """Sorted-key JSON of the pixel-determining fields, defaults left out.
+
+        Two spellings of one layout (a value per slot, or dataset-wide) have the same canonical form, and an optional
+        field that is added later changes none.
+        """
+        fields = {
+            "slots": [slot.model_dump(exclude_defaults=True) for slot in self.placed],
+            **self.model_dump(include={"composite", "noise"}, exclude_defaults=True),
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form, in hexadecimal."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
+
+
+def spec_names() -> list[str]:
+    """Names of the bundled layouts, from the easiest two-digit one to the hardest three-digit one."""
+    entries = (entry.name for entry in files(f"{__package__}.specs").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
+
+
+def load_spec(name_or_path: str | Path) -> LayoutSpec:
+    """Read a bundled layout by name, or any layout from a YAML file.
+
+    Raises
+    ------
+    InputError
+        One line a problem: the file, the line, the field, its value and what is allowed.
+    """
+    text = str(name_or_path)
+    if text in spec_names():
+        return _bundled(text)
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
+        return parse_spec(_read(path), text)
+    close = get_close_matches(text.upper(), spec_names(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else "`mnistcompose spec list` shows the names"
+    raise InputError(f"{text!r} is neither a bundled dataset nor a YAML file; {hint}")
+
+
+def _bundled(name: str) -> LayoutSpec:
+    return parse_spec((files(f"{__package__}.specs") / f"{name}.yaml").read_bytes(), f"{name}.yaml")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a layout: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; a layout is a short YAML file")
+    return content
+
+
+def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
+    """Make a layout of YAML text; `source` is the name that errors bear.
+
+    Raises
+    ------
+    InputError
+        As `load_spec`.
+    """
+    data, lines = _parse_yaml(content, source)
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        raise InputError(f"{source}: a layout is a mapping with the keys name and slots; found {found}")
+    try:
+        return LayoutSpec.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise InputError(_explain_all(problems, data, lines, source)) from None
+
+
+def dump_spec(spec: LayoutSpec) -> str:
+    """YAML text of a layout, defaults left out; `parse_spec` reads it back to an equal layout."""
+    fields = spec.model_dump(mode="json", exclude_defaults=True)
+    return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+# --- YAML, strictly -------------------------------------------------------------------------------------------------
+
+_Path = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases (a short file could expand to gigabytes) and duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in a layout", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper with short lists and quantities on one line, as a person writes them."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        flat = not any(isinstance(value, dict) for value in sequence)
+        return super().represent_sequence(tag, sequence, flow_style or flat)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        small = not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(mapping)
+        return super().represent_mapping(tag, mapping, flow_style or small)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _node_lines(node: yaml.Node | None, path: _Path = ()) -> Iterator[tuple[_Path, int]]:
+    """Line (from 1) of every field, by its path."""
+    if node is None:
+        return
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _node_lines(value, (*path, key.value))
+            yield (*path, key.value), key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _node_lines(value, (*path, index))
+
+
+def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[_Path, int]]:
+    try:
+        loader = _Loader(content)
+        node = loader.get_single_node()
+        data = loader.construct_document(node) if node is not None else None
+        return data, dict(_node_lines(node))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source}:{mark.line + 1}" if mark else source
+        raise InputError(f"{where}: {_one_line(f'{error.context or str()} {error.problem}')}") from None
+    except RecursionError:
+        raise InputError(f"{source}: nested too deeply for a layout") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        raise InputError(f"{source}: not valid YAML text: {_one_line(str(error))}") from None
+
+
+# --- pydantic's errors, for people ----------------------------------------------------------------------------------
+
+_KEYS_AT: dict[str, type[BaseModel]] = {"digit": Digit, "slots": Slot, "noise": Noise, "size": Fit}
+_VARYING_KEYS = ("uniform", "normal", "choice")
+_WORDING = {
+    "too_short": "should have at least {min_length} item(s), has {actual_length}",
+    "too_long": "should have at most {max_length} items",
+    "tuple_type": "should be a list",
+    "model_type": "should be a mapping",
+    "string_pattern_mismatch": "should be up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
+}
+
+
+def _one_line(text: str, limit: int = 200) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _explain_all(problems: list[Any], data: Any, lines: dict[_Path, int], source: str) -> str:
+    """One line a problem; a problem of a whole that only repeats one of its parts' is left out."""
+    located = [(_locate(problem["loc"], lines), problem) for problem in problems]
+    deepest = [
+        (path, problem)
+        for path, problem in located
+        if not any(len(other) > len(path) and other[: len(path)] == path for other, _ in located if path)
+    ]
+    return "\n".join(_explain(path, problem, data, lines, source) for path, problem in deepest)
+
+
+def _locate(loc: _Path, lines: dict[_Path, int]) -> _Path:
+    """The part of pydantic's location that is in the file: it also names the members of unions, and missing keys."""
+    path: _Path = ()
+    for part in loc:
+        if (*path, part) in lines:
+            path = (*path, part)
+    return path
+
+
+def _dotted(path: _Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _explain(path: _Path, problem: Any, data: Any, lines: dict[_Path, int], source: str) -> str:
+    """One line: file, line, field, value, and what is allowed."""
+    kind, last = problem["type"], problem["loc"][-1] if problem["loc"] else ""
+    if kind == "extra_forbidden":
+        owner = path[:-1]
+        varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
+        model = next((_KEYS_AT[str(part)] for part in reversed(owner) if str(part) in _KEYS_AT), LayoutSpec)
+        allowed = _VARYING_KEYS if varying else tuple(model.model_fields)
+        close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"
+        line = lines.get((*owner, last), lines.get(path, 1))
+        return f"{source}:{line}: unknown key {_one_line(_dotted((*owner, last)), 80)!r}; {hint}"
+    where = f"{source}:{lines.get(path, 1)}"
+    field = _one_line(_dotted(path), 80)
+    if kind == "missing":
+        return f"{where}: the key {str(last)!r} is missing{f' in {field}' if field else ''}"
+    value = data
+    for part in path:
+        value = value[part]
+    message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
+    message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
+    return f"{where}: {field or 'layout'} = {_one_line(repr(value), 60)}: {message}"
