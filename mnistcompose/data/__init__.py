@@ -1,0 +1,1 @@
+"""The four files of MNIST, gzip-compressed, and their licence."""
