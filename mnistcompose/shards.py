@@ -1,0 +1,423 @@
+"""One HDF5 shard, the manifest that lists the shards, and the virtual file that joins them.
+
+A shard is made in memory and written in one go: HDF5 holds one lock for the whole process, and a file that appears
+under its final name is complete. A shard is hashed before HDF5 opens it, since HDF5 can crash on a damaged file.
+"""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from uuid import uuid4
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import BuildError, InputError
+from .spec import SIZE
+
+FORMAT = 1
+BLOCK = 1000  # samples a digest is made of; a shard holds whole blocks, so that each can be hashed apart
+MANIFEST = "manifest.json"
+
+Compression = Literal["none", "gzip"]
+SplitName = Literal["train", "test"]
+
+_LEVEL = 4  # of gzip
+
+# name: type, shape of one sample for k slots, unit
+_COLUMNS: dict[str, tuple[str, tuple[int | str, ...], str]] = {
+    "images": ("|u1", (SIZE, SIZE), "grey level"),
+    "labels": ("<i8", (), "number"),
+    "digits": ("|u1", ("k",), "class, most significant slot first"),
+    "source_index": ("<i4", ("k",), "index into the source images of the split"),
+    "center": ("<f4", ("k", 2), "x, y in slot units, y downwards"),
+    "scale": ("<f4", ("k",), "factor"),
+    "rotation": ("<f4", ("k",), "degrees, counter-clockwise as seen"),
+    "flip": ("|u1", ("k",), "bit 0: left-right, bit 1: upside down"),
+    "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
+}
+COLUMNS = tuple(_COLUMNS)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Consecutive samples of a split, n of k slots: the images, and the factors they were made with.
+
+    Attributes
+    ----------
+    split, seed, first
+        Where the samples belong; `first` is the index of the first one in its split.
+    spec_digest, digits_digest, classes
+        What they were made from, and the base of the labels.
+    images : uint8 (n, 28, 28)
+    labels : int64 (n,)
+        The number, sum of digit * classes**(k - 1 - slot).
+    digits : uint8 (n, k)
+    source_index : int32 (n, k)
+        Index into the source images of the split.
+    center : float32 (n, k, 2)
+        x and y in slot units (20 pixels), y downwards.
+    scale : float32 (n, k)
+    rotation : float32 (n, k)
+        Degrees, counter-clockwise as seen.
+    flip : uint8 (n, k)
+        Bit 0: left-right, bit 1: upside down.
+    box : float32 (n, k, 4)
+        x0, y0, x1, y1 of the slot's ink in the image, pixels.
+    """
+
+    split: SplitName
+    seed: int
+    first: int
+    spec_digest: str
+    digits_digest: str
+    classes: int
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    digits: NDArray[np.uint8]
+    source_index: NDArray[np.int32]
+    center: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+    flip: NDArray[np.uint8]
+    box: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self.labels)
+
+
+_ATTRIBUTES = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
+
+
+# --- digests --------------------------------------------------------------------------------------------------------
+
+
+def block_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """SHA-256 of each block of 1000 samples: the images' bytes, then the labels as little-endian 64-bit integers.
+
+    Parameters
+    ----------
+    images : uint8 (n, 28, 28)
+        Starting at a multiple of 1000 samples.
+    labels : int64 (n,)
+    """
+    blocks = (slice(start, start + BLOCK) for start in range(0, len(labels), BLOCK))
+    parts = ((np.ascontiguousarray(images[block]), labels[block].astype("<i8")) for block in blocks)
+    return tuple(hashlib.sha256(pixels.tobytes() + numbers.tobytes()).hexdigest() for pixels, numbers in parts)
+
+
+def split_digest(blocks: Iterable[str]) -> str:
+    """Digest of a split: SHA-256 of its blocks' digests (32 bytes each), in order."""
+    return hashlib.sha256(b"".join(map(bytes.fromhex, blocks))).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises
+    ------
+    BuildError
+        It cannot be read.
+    """
+    with failing("read", path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- one shard ------------------------------------------------------------------------------------------------------
+
+
+def shard_name(split: SplitName, index: int, total: int) -> str:
+    """Name of one of a split's shards, as in `train-00000-of-00006.h5`."""
+    return f"{split}-{index:05d}-of-{total:05d}.h5"
+
+
+def sample_bytes(slots: int) -> int:
+    """Size of one sample in a shard, uncompressed."""
+    return sum(np.dtype(kind).itemsize * int(np.prod(_shape(name, slots))) for name, (kind, _, _) in _COLUMNS.items())
+
+
+def _shape(column: str, slots: int) -> tuple[int, ...]:
+    return tuple(slots if size == "k" else int(size) for size in _COLUMNS[column][1])
+
+
+@contextmanager
+def _in_memory(version: str) -> Iterator[h5py.File]:
+    """Open an HDF5 file without a disk; its bytes depend on nothing but what is put into it."""
+    name = uuid4().hex  # not stored; HDF5 refuses two open files of one name
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=(version, version)) as file:
+        yield file
+
+
+def encode(shard: Shard, compression: Compression = "none") -> bytes:
+    """Make the bytes of a shard's HDF5 file, the same every time."""
+    arrays = {name: np.ascontiguousarray(getattr(shard, name), _COLUMNS[name][0]) for name in COLUMNS}
+    chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
+    with _in_memory("v108") as file:
+        file.attrs["format"] = FORMAT
+        for attribute in _ATTRIBUTES:
+            file.attrs[attribute] = getattr(shard, attribute)
+        for name, array in arrays.items():
+            if chunks:
+                options = {
+                    "chunks": (min(BLOCK, len(array)), *array.shape[1:]),
+                    "compression": "gzip",
+                    "compression_opts": _LEVEL,
+                }
+                dataset = file.create_dataset(name, array.shape, array.dtype, **options)
+                for index, chunk in enumerate(chunks[name]):
+                    dataset.id.write_direct_chunk((index * BLOCK, *[0] * (array.ndim - 1)), chunk)
+            else:
+                dataset = file.create_dataset(name, data=array)
+            dataset.attrs["unit"] = _COLUMNS[name][2]
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _deflate(array: NDArray[Any]) -> list[bytes]:
+    """Compress block by block, outside HDF5's lock; HDF5 wants the last of several chunks filled up."""
+    rest = -len(array) % BLOCK if len(array) > BLOCK else 0
+    full = np.concatenate([array, np.zeros((rest, *array.shape[1:]), array.dtype)]) if rest else array
+    return [zlib.compress(full[start : start + BLOCK].data, _LEVEL) for start in range(0, len(full), BLOCK)]
+
+
+def read_shard(path: Path, sha256: str) -> Shard:
+    """Read a shard whose bytes are known.
+
+    Parameters
+    ----------
+    sha256
+        What the manifest says of the file; HDF5 opens nothing else.
+
+    Raises
+    ------
+    BuildError
+        The file is missing, damaged, or no shard of this format.
+    """
+    with failing("read", path):
+        content = path.read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise BuildError(f"{path}: damaged: its SHA-256 is {found[:12]}..., in the manifest {sha256[:12]}...")
+    try:
+        with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
+            return _decode(file, path)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, BuildError):
+            raise
+        raise BuildError(f"{path}: not a shard: {' '.join(str(error).split())}") from None
+
+
+def _decode(file: h5py.File, path: Path) -> Shard:
+    attributes = dict(file.attrs)
+    if attributes.pop("format", None) != FORMAT:
+        raise BuildError(f"{path}: not a shard of format {FORMAT}")
+    slots = _column(file, "digits", path).shape[-1]
+    count = len(_column(file, "labels", path))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (kind, _, _) in _COLUMNS.items():
+        dataset = _column(file, name, path)
+        expected = (count, *_shape(name, slots))
+        if dataset.shape != expected or dataset.dtype != np.dtype(kind):
+            raise BuildError(
+                f"{path}: {name} is {dataset.dtype} {dataset.shape}, should be {np.dtype(kind)} {expected}"
+            )
+        arrays[name] = dataset[...]
+    whole = {name: int(attributes[name]) for name in ("seed", "first", "classes")}
+    words = {name: str(attributes[name]) for name in ("split", "spec_digest", "digits_digest")}
+    return Shard(**whole, **words, **arrays)  # type: ignore[arg-type]
+
+
+def _column(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """One dataset that lies in the file itself."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise BuildError(f"{path}: {name} is missing, or elsewhere")
+    dataset = file[name]
+    if dataset.is_virtual or dataset.external or dataset.compression not in (None, "gzip"):
+        raise BuildError(f"{path}: {name} is not stored in the file, or in a way that is not allowed")
+    return dataset
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def failing(verb: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(f"{path}: cannot {verb}: {error.strerror or error}") from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that is complete, and on the disk, when it appears under its name.
+
+    Raises
+    ------
+    BuildError
+        It cannot be written; nothing of it is left.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
+    with failing("write", path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- manifest -------------------------------------------------------------------------------------------------------
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Entry):
+    """A file of the dataset's own folder, and its content."""
+
+    name: str = Field(pattern=r"^(train|test)(-[0-9]{5,}-of-[0-9]{5,})?\.h5$")
+    bytes: Count
+    sha256: Digest
+
+
+class ShardEntry(FileEntry):
+    """A shard: its file, and the samples in it."""
+
+    split: SplitName
+    first: Count
+    count: Count
+    blocks: list[Digest] = Field(description="digest of each 1000 samples")
+
+
+class SplitEntry(_Entry):
+    """A split: its shards in order, and the virtual file that joins them."""
+
+    count: Count
+    digest: Digest
+    virtual: FileEntry
+    shards: list[ShardEntry]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        total = 0
+        for shard in self.shards:
+            if shard.first != total or len(shard.blocks) != -(-shard.count // BLOCK):
+                raise ValueError(f"{shard.name} does not continue at sample {total}")
+            total += shard.count
+        if total != self.count:
+            raise ValueError(f"the shards hold {total} samples, not {self.count}")
+        if split_digest(block for shard in self.shards for block in shard.blocks) != self.digest:
+            raise ValueError("the split's digest is not that of its blocks")
+        return self
+
+
+class Manifest(_Entry):
+    """What a finished dataset consists of, and what it was made from."""
+
+    format: Literal[1] = 1
+    mnistcompose: str = Field(description="version of the program")
+    license: str = Field(description="licence of the data")
+    spec: dict[str, Any] = Field(description="the layout, defaults left out")
+    spec_digest: Digest
+    digits_digest: Digest
+    classes: int = Field(ge=1, le=256)
+    seed: Count
+    shard_size: Count
+    compression: Compression
+    splits: dict[SplitName, SplitEntry]
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    """Digest of a manifest: SHA-256 of its sorted-key JSON without the digest itself."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """JSON text of a manifest, sealed with a digest of itself."""
+    fields = manifest.model_dump(mode="json")
+    return json.dumps({**fields, "digest": _seal(fields)}, indent=1).encode() + b"\n"
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read a dataset's manifest.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished dataset.
+    BuildError
+        The manifest is damaged, or does not agree with itself.
+    """
+    path = root / MANIFEST
+    if not root.is_dir():
+        raise InputError(f"{root}: not a dataset's folder")
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the folder holds no finished dataset (the same build command finishes it)")
+    with failing("read", path):
+        content = path.read_bytes()
+    try:
+        fields = json.loads(content)
+        digest = fields.pop("digest", None)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise BuildError(f"{path}: damaged: not a JSON mapping") from None
+    if digest != _seal(fields):
+        raise BuildError(f"{path}: damaged or edited: it does not agree with its own digest")
+    if fields.get("format") != FORMAT:
+        raise BuildError(f"{path}: format {fields.get('format')!r}; this version reads format {FORMAT}")
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BuildError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def virtual_bytes(shards: Sequence[ShardEntry], slots: int) -> bytes:
+    """Make the HDF5 file through which all of a split's shards read as one; they lie beside it.
+
+    A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
+    """
+    total = sum(shard.count for shard in shards)
+    with _in_memory("v110") as file:
+        for name, (kind, _, unit) in _COLUMNS.items():
+            shape = _shape(name, slots)
+            whole = h5py.h5s.create_simple((total, *shape))
+            plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plan.set_obj_track_times(False)  # which h5py's own virtual datasets leave on
+            plan.set_fill_value(np.array(-1 if name == "labels" else 0, kind))
+            for shard in shards:
+                whole.select_hyperslab((shard.first, *[0] * len(shape)), (shard.count, *shape))
+                part = h5py.h5s.create_simple((shard.count, *shape))
+                plan.set_virtual(whole, shard.name.encode(), name.encode(), part)
+            whole.select_all()
+            h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(kind)), whole, plan)
+            file[name].attrs["unit"] = unit
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
