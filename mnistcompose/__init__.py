@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .builder import BuildReport, VerifyReport, build, verify
+    from .builder import BuildReport, build
     from .dataset import ComposedDigits, ShardedDigits
     from .digits import DigitBank, load_digits
     from .errors import BuildError, InputError
     from .sampling import Draws, draw
     from .spec import LayoutSpec, load_spec, spec_names
+    from .verification import VerifyReport, verify
 
 __version__ = "0.1.0"
 
@@ -25,13 +26,13 @@ _HOME = {
     "InputError": "errors",
     "LayoutSpec": "spec",
     "ShardedDigits": "dataset",
-    "VerifyReport": "builder",
+    "VerifyReport": "verification",
     "build": "builder",
     "draw": "sampling",
     "load_digits": "digits",
     "load_spec": "spec",
     "spec_names": "spec",
-    "verify": "builder",
+    "verify": "verification",
 }
 
 __all__ = [

@@ -26,6 +26,8 @@ from pydantic import (
 
 from .errors import InputError
 
+SIZE = 28  # pixels, both sides of an image
+UNIT = 20  # canvas pixels a slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
 MAX_BYTES = 1 << 20
@@ -297,8 +299,8 @@ def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
 
 
 def dump_spec(spec: LayoutSpec) -> str:
-    """YAML text of a layout, defaults left out; `parse_spec` reads it back to an equal layout."""
-    fields = spec.model_dump(mode="json", exclude_defaults=True)
+    """YAML text of a layout; `parse_spec` reads it back to an equal layout."""
+    fields = spec.model_dump(mode="json", exclude_unset=True)  # a slot may set a default against the dataset's value
     return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
@@ -311,8 +313,8 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses aliases (a short file could expand to gigabytes) and duplicate keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in a layout", problem_mark=mark)
         return super().compose_node(parent, index)
 

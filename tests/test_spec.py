@@ -133,6 +133,11 @@ def test_a_layout_survives_its_yaml(name):
     assert LayoutSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
+def test_a_slot_that_resets_the_datasets_value_survives_its_yaml():
+    spec = parse_spec("name: x\ndigit: {flip: both, scale: 2}\nslots: [{center: [0, 0], flip: none, scale: 1}]\n")
+    assert parse_spec(dump_spec(spec)).canonical == spec.canonical == parse_spec(GOOD).canonical
+
+
 def test_the_schema_describes_every_field():
     schema = LayoutSpec.model_json_schema()
     models = [schema, *schema["$defs"].values()]
