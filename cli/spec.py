@@ -67,3 +67,20 @@ def schema() -> None:
     from mnistcompose.spec import LayoutSpec
 
     click.echo(json.dumps(LayoutSpec.model_json_schema(), indent=2))
+
+
+@spec.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Of all bundled layouts.")
+@click.option("--seed", default=0, show_default=True, help="Data seed.")
+def digest(names: tuple[str, ...], every: bool, seed: int) -> None:
+    """Print the digests of datasets as JSON: make the images of the layouts NAMES in memory, and hash them."""
+    from mnistcompose.shards import FORMAT
+    from mnistcompose.spec import load_spec, spec_names
+    from mnistcompose.verification import make_digests
+
+    if bool(names) == every:
+        raise click.UsageError("give the names of layouts, or --all")
+    layouts = [load_spec(name) for name in (spec_names() if every else names)]
+    digests = {layout.name: make_digests(layout, seed=seed) for layout in layouts}
+    click.echo(json.dumps({"format": FORMAT, "digests": digests}, indent=1))

@@ -1,0 +1,109 @@
+"""`mnistcompose build`: make datasets."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("layouts", nargs=-1, metavar="NAME|FILE...")
+@click.option("--all", "every", is_flag=True, help="Build all bundled datasets.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The dataset's folder; with several datasets or --all, the folder that holds theirs.  [default: data/NAME]",
+)
+@click.option("--seed", default=0, show_default=True, help="Data seed; published digests are those of seed 0.")
+@click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]")
+@click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]")
+@click.option("--shard-size", default=10_000, show_default=True, metavar="N", help="Images in a file, n x 1000.")
+@click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: one a core]")
+@click.option(
+    "--digits",
+    type=click.Path(path_type=Path),
+    envvar="MNISTCOMPOSE_DIGITS",
+    show_envvar=True,
+    help="Folder of IDX files to use instead of the bundled MNIST.",
+)
+@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
+def build(
+    layouts: tuple[str, ...],
+    every: bool,
+    out: Path | None,
+    seed: int,
+    train: int | None,
+    test: int | None,
+    shard_size: int,
+    workers: int | None,
+    digits: Path | None,
+    compression: str,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Make the bundled datasets NAME, or those of layout FILEs.
+
+    The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
+    interrupted goes on where it left off when the same command is given again.
+    """
+    from dataclasses import asdict
+    from typing import cast
+
+    from mnistcompose import builder
+    from mnistcompose.errors import InputError
+    from mnistcompose.shards import Compression
+    from mnistcompose.spec import load_spec, spec_names
+
+    if bool(layouts) == every:
+        raise click.UsageError("give the names of datasets or layout files, or --all")
+    specs = [load_spec(name) for name in (spec_names() if every else layouts)]
+    names = [spec.name for spec in specs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
+    alone = len(specs) == 1 and not every
+    for spec in specs:
+        folder = out if out and alone else (out or Path("data")) / spec.name
+        total = (spec.train if train is None else train) + (spec.test if test is None else test)
+        with bar(spec.name, total) as advance:
+            report = builder.build(
+                spec,
+                folder,
+                seed=seed,
+                train=train,
+                test=test,
+                shard_size=shard_size,
+                digits=digits,
+                compression=cast(Compression, compression),
+                workers=workers,
+                force=force,
+                progress=advance,
+            )
+        if as_json:
+            click.echo(json.dumps({"name": spec.name, **asdict(report), "root": str(report.root)}))
+        else:
+            images = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
+            rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
+            click.echo(
+                f"{folder}: {images} images, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
+                f"{report.made} shards made, {report.kept} kept"
+            )
+
+
+@contextmanager
+def bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar on a terminal; elsewhere be quiet."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda images: progress.advance(task, images)

@@ -1,0 +1,60 @@
+"""`mnistcompose verify`: check datasets."""
+
+import json
+from pathlib import Path
+
+import click
+
+
+def _amount(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """Read a number of samples, or 'all', which is -1."""
+    if value is None or value == "all":
+        return -1 if value else None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number of samples nor 'all'")
+    return int(value)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.option(
+    "--render",
+    metavar="N|all",
+    callback=_amount,
+    help="Render so many samples again, and compare every pixel and label.",
+)
+@click.option(
+    "--digits",
+    type=click.Path(path_type=Path),
+    envvar="MNISTCOMPOSE_DIGITS",
+    show_envvar=True,
+    help="Folder of the digit set that the datasets were made from, if not MNIST.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
+def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, as_json: bool) -> None:
+    """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
+
+    A bundled dataset of seed 0 is also compared with its published digests.
+    """
+    from dataclasses import asdict
+
+    from mnistcompose import verification
+
+    from .build import bar
+
+    good = True
+    for folder in folders:
+        with bar(str(folder), None) as advance:
+            report = verification.verify(folder, rerender=render, digits=digits, progress=advance)
+        good &= report.ok
+        if as_json:
+            click.echo(json.dumps({"ok": report.ok, **asdict(report), "root": str(report.root)}))
+            continue
+        for problem in report.problems:
+            click.echo(problem, err=True)
+        if report.ok:
+            rendered = f", {report.rendered:,} rendered again" if report.rendered else ""
+            published = ", as published" if report.published else ""
+            click.echo(f"{folder}: {report.images:,} images are fine{rendered}{published}")
+    if not good:
+        raise click.exceptions.Exit(1)
