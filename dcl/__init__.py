@@ -1,0 +1,26 @@
+"""Deep Collaborative Learning: the module, the networks it goes into, and how they are trained and compared."""
+
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ImportError("dcl needs torch: pip install 'mnistcompose[train]'")
+
+from .fusion import Bilinear, DCLConv2d, DCLLinear
+from .networks import lenet
+from .notation import Network, parse_network
+from .oracle import Oracle
+from .training import History, Recipe, evaluate, fit
+
+__all__ = [
+    "Bilinear",
+    "DCLConv2d",
+    "DCLLinear",
+    "History",
+    "Network",
+    "Oracle",
+    "Recipe",
+    "evaluate",
+    "fit",
+    "lenet",
+    "parse_network",
+]

@@ -1,0 +1,233 @@
+"""The DCL module: a large layer replaced by small branches whose responses are multiplied (paper, section 3).
+
+With T branches, x is mapped to (section 3.1)
+
+    y(t) = relu(theta(t) x)                    M(t) filters with the replaced layer's kernel, stride and padding
+    v(t) = relu(W(t) y(t))                     as many outputs as the replaced layer has, at each position
+    z    = (v(1) v(2) ... v(T) + eps)^(1/T)    eps = 10^-T
+
+Deterministic fusion multiplies all branches. Stochastic fusion (section 3.5) draws two of them for every training
+iteration and trains these alone, as a module of T = 2; in evaluation it is the mean over all pairs.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import combinations
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnistcompose.errors import InputError
+
+Fusion = Literal["deterministic", "stochastic"]
+
+
+def fuse(responses: Sequence[Tensor], eps: float) -> Tensor:
+    """Multiply the branches' responses v(t), all of one shape, and take the T-th root: section 3.1."""
+    product = reduce(torch.mul, responses) + eps
+    return product.sqrt() if len(responses) == 2 else product.pow(1 / len(responses))
+
+
+class _DCL(nn.Module):
+    """Parameters and fusion, whatever the dimensions.
+
+    Each branch owns its parameters, so that in stochastic training the optimiser sees no gradient at all of a branch
+    that sat an iteration out, and neither momentum nor weight decay moves it.
+    """
+
+    def __init__(
+        self,
+        fan_in: tuple[int, ...],
+        outputs: int,
+        filters: int | Sequence[int],
+        branches: int | None,
+        fusion: Fusion,
+        bias: bool,
+        eps: float | None,
+    ) -> None:
+        super().__init__()
+        self.filters = _filters(filters, branches)
+        self.branches = len(self.filters)
+        self.outputs = outputs
+        self.fusion = fusion
+        self.eps = eps
+        if fusion not in get_args(Fusion):
+            raise InputError(f"fusion = {fusion!r}: should be one of {', '.join(get_args(Fusion))}")
+        self.theta = nn.ParameterList(torch.empty(m, *fan_in) for m in self.filters)
+        self.mix = nn.ParameterList(torch.empty(outputs, m) for m in self.filters)
+        self.theta_bias = nn.ParameterList(torch.empty(m) for m in self.filters) if bias else None
+        self.mix_bias = nn.ParameterList(torch.empty(outputs) for _ in self.filters) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise as torch does its own layers: uniform, within 1 / sqrt(fan in)."""
+        for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
+            for branch, weight in enumerate(weights):
+                bound = weight[0].numel() ** -0.5
+                nn.init.uniform_(weight, -bound, bound)
+                if biases is not None:
+                    nn.init.uniform_(biases[branch], -bound, bound)
+
+    def responses(self, x: Tensor, active: Sequence[int] | None = None) -> list[Tensor]:
+        """v(t) of the active branches (all of them, unless told), each in the shape of the output."""
+        chosen = range(self.branches) if active is None else active
+        bias = None if self.theta_bias is None else _joined(self.theta_bias, chosen)
+        y = F.relu(self._first(x, _joined(self.theta, chosen), bias))
+        return [F.relu(v) for v in self._second(y, chosen)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x to z."""
+        if self.fusion == "deterministic" or self.branches == 2:
+            return fuse(self.responses(x), self._eps(self.branches))
+        if self.training:
+            # From torch's CPU generator: reproducible by its seed, and nothing waits for another device.
+            pair = sorted(torch.randperm(self.branches, device="cpu")[:2].tolist())
+            return fuse(self.responses(x, pair), self._eps(2))
+        pairs = list(combinations(self.responses(x), 2))
+        return reduce(torch.add, (fuse(pair, self._eps(2)) for pair in pairs)) / len(pairs)
+
+    def _eps(self, branches: int) -> float:
+        return 10.0**-branches if self.eps is None else self.eps
+
+    def _mix_bias(self, branch: int) -> Tensor | None:
+        return None if self.mix_bias is None else self.mix_bias[branch]
+
+    def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def _second(self, y: Tensor, chosen: Sequence[int]) -> Sequence[Tensor]:
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """What the module's repr shows."""
+        return f"outputs={self.outputs}, filters={self.filters}, fusion={self.fusion}"
+
+
+class DCLLinear(_DCL):
+    """DCL in the place of `nn.Linear`.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Those of the replaced layer.
+    filters : int or sequence of int
+        M(t), of every branch or one by one.
+    branches : int, optional
+        T, at least 2; may be left out where `filters` tells it.
+    fusion : str
+        `deterministic` or `stochastic`.
+    bias : bool
+        Whether both stages have biases.
+    eps : float, optional
+        Instead of 10^-T (stochastic: 10^-2).
+
+    Raises
+    ------
+    InputError
+        Fewer than two branches, a branch without filters, another fusion.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        filters: int | Sequence[int],
+        branches: int | None = None,
+        fusion: Fusion = "deterministic",
+        bias: bool = True,
+        eps: float | None = None,
+    ) -> None:
+        super().__init__((in_features,), out_features, filters, branches, fusion, bias, eps)
+
+    def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+    def _second(self, y: Tensor, chosen: Sequence[int]) -> Sequence[Tensor]:
+        parts = torch.split(y, [self.filters[t] for t in chosen], dim=-1)
+        return [F.linear(part, self.mix[t], self._mix_bias(t)) for part, t in zip(parts, chosen, strict=True)]
+
+
+class DCLConv2d(_DCL):
+    """DCL in the place of `nn.Conv2d`: branches with its kernel, stride and padding, fused at each position.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding
+        Those of the replaced layer.
+    filters, branches, fusion, bias, eps
+        As of `DCLLinear`.
+
+    Raises
+    ------
+    InputError
+        As `DCLLinear`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        filters: int | Sequence[int],
+        branches: int | None = None,
+        fusion: Fusion = "deterministic",
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        bias: bool = True,
+        eps: float | None = None,
+    ) -> None:
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        super().__init__((in_channels, *kernel), out_channels, filters, branches, fusion, bias, eps)
+        self.stride, self.padding = stride, padding
+
+    def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+    def _second(self, y: Tensor, chosen: Sequence[int]) -> Sequence[Tensor]:
+        sizes = [self.filters[t] for t in chosen]
+        if len(set(sizes)) == 1:
+            bias = None if self.mix_bias is None else _joined(self.mix_bias, chosen)
+            weight = _joined(self.mix, chosen)[..., None, None]
+            return F.conv2d(y, weight, bias, groups=len(sizes)).chunk(len(sizes), dim=-3)
+        parts = torch.split(y, sizes, dim=-3)
+        return [
+            F.conv2d(part, self.mix[t][..., None, None], self._mix_bias(t))
+            for part, t in zip(parts, chosen, strict=True)
+        ]
+
+
+class Bilinear(nn.Module):
+    """Fusion of a bilinear CNN (section 3.3): z_k = sum_ij U_ijk y1_i y2_j.
+
+    Parameters
+    ----------
+    filters : (int, int)
+        M(1) and M(2).
+    outputs : int
+        K2.
+    """
+
+    def __init__(self, filters: tuple[int, int], outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(*filters, outputs))
+        nn.init.normal_(self.weight, std=(filters[0] * filters[1]) ** -0.5)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Fuse float (..., M(1)) and (..., M(2)) to (..., K2)."""
+        outer = first[..., :, None] * second[..., None, :]
+        return outer.flatten(-2) @ self.weight.flatten(0, 1)
+
+
+def _filters(filters: int | Sequence[int], branches: int | None) -> tuple[int, ...]:
+    each = (filters,) * (2 if branches is None else branches) if isinstance(filters, int) else tuple(filters)
+    if branches not in (None, len(each)):
+        raise InputError(f"filters = {each}: should be one number, or {branches} for as many branches")
+    if len(each) < 2 or min(each) < 1:
+        raise InputError(f"filters = {each}: a DCL module has two branches or more, each of at least one filter")
+    return each
+
+
+def _joined(parameters: nn.ParameterList, chosen: Sequence[int]) -> Tensor:
+    return torch.cat([parameters[t] for t in chosen])

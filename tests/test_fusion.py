@@ -1,0 +1,215 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcl.fusion import Bilinear, DCLConv2d, DCLLinear
+from mnistcompose.errors import InputError
+
+few = settings(max_examples=25, deadline=None)
+SEEDS = st.integers(0, 2**31)
+FUSIONS = st.sampled_from(["deterministic", "stochastic"])
+FILTERS = st.lists(st.integers(1, 5), min_size=2, max_size=4) | st.integers(1, 5).flatmap(
+    lambda m: st.integers(2, 4).map(lambda t: [m] * t)
+)
+
+
+def branch_by_branch(module, x, active=None):
+    """v(t) as section 3.1 writes it: one branch after the other, each with its own two layers."""
+    responses = []
+    for t in range(module.branches) if active is None else active:
+        bias = None if module.theta_bias is None else module.theta_bias[t]
+        mix_bias = None if module.mix_bias is None else module.mix_bias[t]
+        if isinstance(module, DCLConv2d):
+            y = F.relu(F.conv2d(x, module.theta[t], bias, module.stride, module.padding))
+            responses.append(F.relu(F.conv2d(y, module.mix[t][:, :, None, None], mix_bias)))
+        else:
+            y = F.relu(x @ module.theta[t].T + (0 if bias is None else bias))
+            responses.append(F.relu(y @ module.mix[t].T + (0 if mix_bias is None else mix_bias)))
+    return responses
+
+
+def definition(module, x):
+    """z as sections 3.1 and 3.5 define it (evaluation)."""
+    v = branch_by_branch(module, x)
+    if module.fusion == "deterministic":
+        return (torch.stack(v).prod(0) + 10.0 ** -len(v)) ** (1 / len(v))
+    return torch.stack([(a * b + 1e-2) ** 0.5 for a, b in itertools.combinations(v, 2)]).mean(0)
+
+
+def make(kind, filters, fusion, seed, bias=True, outputs=7, eps=None):
+    torch.manual_seed(seed)
+    if kind == "linear":
+        return DCLLinear(6, outputs, filters, fusion=fusion, bias=bias, eps=eps), torch.randn(5, 6)
+    module = DCLConv2d(3, outputs, 3, filters, fusion=fusion, stride=2, padding=1, bias=bias, eps=eps)
+    return module, torch.randn(4, 3, 8, 6)
+
+
+@few
+@given(st.sampled_from(["linear", "conv"]), FILTERS, FUSIONS, st.booleans(), SEEDS)
+def test_value_and_gradient_are_those_of_the_definition(kind, filters, fusion, bias, seed):
+    module, x = make(kind, filters, fusion, seed, bias)
+    module.eval()
+    results = []
+    for forward in (module, lambda x: definition(module, x)):
+        module.zero_grad()
+        leaf = x.clone().requires_grad_()
+        z = forward(leaf)
+        (z * torch.linspace(-1, 1, z.numel()).view_as(z)).sum().backward()
+        results.append([z.detach(), leaf.grad, *(p.grad.clone() for p in module.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@few
+@given(st.sampled_from(["linear", "conv"]), FILTERS, SEEDS)
+def test_a_stochastic_training_step_is_one_pair(kind, filters, seed):
+    module, x = make(kind, filters, "stochastic", seed)
+    torch.manual_seed(seed)
+    z = module(x)
+    pairs = itertools.combinations(range(module.branches), 2)
+    candidates = [(a * b + 1e-2).sqrt() for a, b in (branch_by_branch(module, x, pair) for pair in pairs)]
+    assert any(torch.allclose(z, candidate, atol=1e-6) for candidate in candidates)
+    torch.manual_seed(seed)
+    assert torch.equal(module(x), z)
+
+
+def test_every_pair_comes_as_often():
+    module, _ = make("linear", [1, 1, 1], "stochastic", 0)
+    torch.manual_seed(1)
+    counts = torch.zeros(3)
+    for _ in range(900):
+        module.zero_grad()
+        module(torch.randn(1, 6)).sum().backward()
+        counts += torch.tensor([parameter.grad is not None for parameter in module.mix])
+    assert counts.sum() == 1800
+    assert ((counts - 600).abs() < 80).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("fusion", ["deterministic", "stochastic"])
+@pytest.mark.parametrize("filters", [[2, 2], [2, 2, 2], [1, 3, 2]])
+def test_gradcheck(kind, fusion, filters):
+    module, x = make(kind, filters, fusion, 3, outputs=3)
+    module.double().eval()
+    x = x[:2, ..., :4, :4] if kind == "conv" else x[:2]
+    parameters = list(module.parameters())
+    names = [name for name, _ in module.named_parameters()]
+
+    def forward(x, *values):
+        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), x)
+
+    assert torch.autograd.gradcheck(forward, (x.double().requires_grad_(), *parameters))
+
+
+# --- 3.2 and 3.3 ----------------------------------------------------------------------------------------------------
+
+
+@few
+@given(FILTERS, SEEDS)
+def test_the_power_of_z_is_the_sum_over_all_compositional_filters(filters, seed):
+    """Section 3.2, where all pre-activations are positive: weights and inputs are made so."""
+    module, x = make("linear", filters, "deterministic", seed, bias=False, eps=0.0)
+    module.double()
+    with torch.no_grad():
+        for weight in module.mix:
+            weight.abs_()
+    x = x.double()
+    y = [F.relu(x @ theta.T) for theta in module.theta]
+    total = torch.zeros(len(x), module.outputs, dtype=torch.float64)
+    for choice in itertools.product(*(range(m) for m in module.filters)):
+        weights = torch.stack([module.mix[t][:, m] for t, m in enumerate(choice)]).prod(0)
+        fired = torch.stack([y[t][:, m] for t, m in enumerate(choice)]).prod(0)
+        total += fired[:, None] * weights
+    torch.testing.assert_close(module(x) ** module.branches, total, rtol=1e-9, atol=1e-12)
+
+
+@few
+@given(st.tuples(st.integers(1, 6), st.integers(1, 6)), SEEDS)
+def test_two_branches_are_a_bilinear_fusion_of_rank_one(filters, seed):
+    """Section 3.3: where both responses are positive, z^2 is a bilinear CNN's with U_ijk = W1_ik W2_jk."""
+    module, x = make("linear", list(filters), "deterministic", seed, bias=False, eps=0.0)
+    bilinear = Bilinear(filters, module.outputs)
+    with torch.no_grad():
+        bilinear.weight.copy_(torch.einsum("ki,kj->ijk", *module.mix))
+        y = [F.relu(x @ theta.T) for theta in module.theta]
+        positive = (y[0] @ module.mix[0].T > 0) & (y[1] @ module.mix[1].T > 0)
+        torch.testing.assert_close((module(x) ** 2)[positive], bilinear(*y)[positive], rtol=1e-4, atol=1e-6)
+
+
+# --- 3.4 ------------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(
+    u=st.integers(1, 5),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    k1=st.integers(1, 6),
+    k2=st.integers(1, 9),
+    filters=FILTERS,
+)
+def test_weights_and_multiply_adds_are_those_of_the_formulas(u, size, k1, k2, filters):
+    (w2, h2), width = size, sum(filters)
+    module = DCLConv2d(k1, k2, u, filters, bias=False)
+    x = torch.randn(1, k1, h2 + u - 1, w2 + u - 1)
+    with FlopCounterMode(display=False) as counter:
+        module(x)
+    assert sum(p.numel() for p in module.parameters()) == u**2 * k1 * width + k2 * width
+    assert counter.get_total_flops() == 2 * (u**2 * w2 * h2 * k1 * width + w2 * h2 * k2 * width)
+    linear = DCLLinear(k1 * u**2, k2, filters, bias=False)
+    with FlopCounterMode(display=False) as counter:
+        linear(torch.randn(1, k1 * u**2))
+    assert sum(p.numel() for p in linear.parameters()) == (k1 * u**2 + k2) * width
+    assert counter.get_total_flops() == 2 * (k1 * u**2 + k2) * width
+
+
+# --- 3.5 and training -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_branches_that_sit_out_do_not_move_by_a_bit(kind):
+    module, x = make(kind, [2, 2, 2, 2], "stochastic", 5)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1)
+    groups = [module.theta, module.theta_bias, module.mix, module.mix_bias]
+    for _ in range(12):
+        before = [[p.detach().clone() for p in group] for group in groups]
+        optimizer.zero_grad()
+        module(x).square().sum().backward()
+        trained = [t for t in range(4) if module.mix[t].grad is not None]
+        optimizer.step()
+        assert len(trained) == 2
+        for group, old in zip(groups, before, strict=True):
+            for t in range(4):
+                assert (group[t].grad is not None) == (t in trained)
+                if t not in trained:
+                    assert torch.equal(group[t], old[t])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("fusion", ["deterministic", "stochastic"])
+@pytest.mark.parametrize("branches", [2, 3, 5])
+def test_no_scale_of_input_makes_loss_or_gradient_infinite(scale, fusion, branches):
+    torch.manual_seed(0)
+    net = nn.Sequential(DCLConv2d(1, 8, 3, 4, branches, fusion), nn.Flatten(), DCLLinear(128, 10, 4, branches, fusion))
+    for training in (True, False):
+        net.train(training).zero_grad()
+        loss = F.cross_entropy(net(scale * torch.randn(4, 1, 6, 6)), torch.arange(4))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"filters": 3, "branches": 1}, {"filters": [3]}, {"filters": [3, 0]}, {"filters": [3, 3], "branches": 3}],
+)
+def test_impossible_modules_are_refused(arguments):
+    with pytest.raises(InputError, match="filters"):
+        DCLLinear(4, 4, **arguments)
+    with pytest.raises(InputError, match="fusion"):
+        DCLLinear(4, 4, 2, fusion="random")

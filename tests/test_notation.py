@@ -1,0 +1,160 @@
+from contextlib import suppress
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcl.fusion import DCLConv2d, DCLLinear
+from dcl.notation import parse_layers, parse_network, plan_network
+from mnistcompose.errors import InputError
+
+SMALL = st.integers(1, 4)
+DCL = st.one_of(
+    st.just(""),
+    st.builds(lambda t, m, f: f"[{t}x{m}{f}]", st.integers(2, 4), SMALL, st.sampled_from(["", "S", "D"])),
+    st.builds(
+        lambda m, f: f"[{'+'.join(map(str, m))}{f}]", st.lists(SMALL, min_size=2, max_size=4), st.sampled_from("SD")
+    ),
+)
+CONV = st.builds(
+    lambda k, s, p, m, dcl: f"C{k}(S{s}P{p})@{m}{dcl}",
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(0, 2),
+    SMALL,
+    DCL,
+)
+POOL = st.builds(lambda k, s: f"MP{k}S{s}", st.integers(1, 3), st.integers(1, 3)) | st.just("MP3(S2P1)")
+FULL = st.builds(lambda m, dcl: f"FC{m}{dcl}", SMALL, DCL)
+DROP = st.sampled_from(["D0.5", "D0.25", "D0"])
+NETWORKS = st.builds(
+    lambda convs, fulls, out: "-".join([*convs, *fulls, *out]),
+    st.lists(CONV | POOL | DROP, max_size=4),
+    st.lists(FULL | DROP, max_size=3),
+    st.builds(lambda dcl: [f"OUT{dcl}"], DCL),
+)
+
+
+def build(text, shape=(2, 13, 11), classes=5):
+    try:
+        return parse_network(text, shape, classes)
+    except InputError as error:
+        if "kernel is larger" not in str(error):  # pooled away: nothing else can be wrong here
+            raise
+        return None
+
+
+@settings(max_examples=100, deadline=None)
+@given(NETWORKS)
+def test_shapes_costs_and_the_round_trip(text):
+    net = build(text)
+    if net is None:
+        return
+    net.eval()
+    again = parse_network(net.notation, (2, 13, 11), 5)
+    assert again.notation == net.notation
+    assert again.costs == net.costs
+    assert [str(module) for module in again] == [str(module) for module in net]
+    assert plan_network(text, (2, 13, 11), 5) == (net.notation, net.costs)
+    with FlopCounterMode(display=False) as counter:
+        outputs = net(torch.randn(1, 2, 13, 11))
+    assert outputs.shape == (1, 5)
+    assert counter.get_total_flops() == 2 * sum(cost.multiply_adds for cost in net.costs)
+    assert sum(p.numel() for p in net.parameters()) == sum(cost.weights + cost.biases for cost in net.costs)
+    x, row = torch.randn(1, 2, 13, 11), iter(net.costs)
+    for module in net:
+        x = module(x)
+        if not isinstance(module, nn.Flatten):
+            assert x.shape[1:] == next(row).shape
+
+
+def test_a_relu_follows_every_layer_but_the_last_and_dcl():
+    net = parse_network("C3@4-MP2S2-C3@4-C3@4[2x2]-FC6-FC7[2x3]-OUT", (1, 20, 20), 9)
+    kinds = [type(module).__name__ for module in net]
+    assert kinds == [
+        "Conv2d", "MaxPool2d", "ReLU", "Conv2d", "ReLU", "DCLConv2d", "Flatten", "Linear", "ReLU", "DCLLinear", "Linear"
+    ]  # fmt: skip
+    assert [type(module) for module in parse_network("C3@4-FC5", (1, 5, 5))][-1] is nn.Linear
+    assert [type(module) for module in parse_network("C3@4-MP2", (1, 5, 5))][-1] is nn.MaxPool2d
+
+
+def test_relu_after_pooling_is_relu_before_it():
+    net = parse_network("C3@4-MP3S2-OUT", (1, 11, 11), 3)
+    conv, pool, _, flatten, out = net
+    x = torch.randn(6, 1, 11, 11)
+    assert torch.equal(net(x), out(flatten(pool(torch.relu(conv(x))))))
+
+
+@pytest.mark.parametrize(("side", "pooled"), [(28, 14), (13, 7), (7, 4), (4, 2), (3, 2), (2, 1)])
+def test_pooling_rounds_up_as_in_caffe(side, pooled):
+    assert plan_network("MP2S2-OUT", (1, side, side), 3)[1][0].shape == (1, pooled, pooled)
+    assert plan_network("MP3(S2)", (1, 13, 13), 3)[1][0].shape == (1, 6, 6)
+
+
+def test_dcl_stands_in_the_layers_place():
+    net = parse_network("C5(S2P1)@8[3x4S]-FC6[5+2+3D]-OUT[2x3]", (3, 12, 12), 10)
+    conv, _, full, out = net
+    assert isinstance(conv, DCLConv2d)
+    assert (conv.filters, conv.fusion, conv.stride, conv.padding, conv.outputs) == ((4, 4, 4), "stochastic", 2, 1, 8)
+    assert isinstance(full, DCLLinear)
+    assert (full.filters, full.fusion, full.outputs) == ((5, 2, 3), "deterministic", 6)
+    assert (out.filters, out.outputs) == ((3, 3), 10)
+
+
+def test_the_paper_writes_options_in_two_ways():
+    assert [str(layer) for layer in parse_layers("MP2S2-MP2(S2)-C5(P2)@32-C3(S1P1)@4")] == [
+        "MP2S2", "MP2S2", "C5(P2)@32", "C3(P1)@4"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "character", "words"),
+    [
+        ("", 1, "a layer"),
+        ("C5@20-", 7, "a layer"),
+        ("C5@20--OUT", 7, "a layer"),
+        ("c5@20", 1, "a layer"),
+        ("C5@2O-OUT", 5, "'-'"),
+        ("C@20", 2, "kernel"),
+        ("C5", 3, "'@'"),
+        ("C5(Q2)@3", 4, "S and a stride"),
+        ("C5(S)@3", 5, "stride"),
+        ("MPS2", 3, "kernel"),
+        ("MP2(S2P2)", 1, "padding"),
+        ("FC", 3, "filters"),
+        ("FC99999999999", 3, "filters"),
+        ("FC0-OUT", 3, "filters"),
+        ("D1.5", 2, "ratio"),
+        ("OUT-FC3", 4, "the end"),
+        ("FC5[1x3]", 4, "two branches"),
+        ("FC5[3]", 4, "two branches"),
+        ("FC5[2x]", 7, "filters"),
+        ("FC5[2x3Q]", 8, "'S', 'D' or ']'"),
+        ("FC5[2x3", 8, "']'"),
+        ("FC5-C3@2", 5, "needs an image"),
+        ("C9@2-C9@2-C9@2-C9@2", 16, "larger than that"),
+    ],
+)
+def test_an_error_points_at_the_character(text, character, words):
+    with pytest.raises(InputError) as caught:
+        parse_network(text)
+    assert f"character {character}:" in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_no_memory_holds_is_refused_before_it_is_made():
+    with pytest.raises(InputError, match="parameters"):
+        parse_network("C1@1000000-C9@1000000-OUT")
+    with pytest.raises(InputError, match="at most"):
+        parse_network("D0-" * 10_000 + "OUT")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from("CMPFDOUTSx@+-[]().0123456789"), max_size=40) | st.text(max_size=20))
+def test_no_text_gets_another_error(text):
+    with suppress(InputError):
+        plan_network(text, (1, 28, 28), 10)
