@@ -61,7 +61,7 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
     if failed >= 0:
         sample, slot = divmod(failed, slots)
         raise InputError(
-            f"{spec.name}: the digit in slot {slot} of sample {draws.start + sample} (source image "
+            f"{spec.name}: the digit in slot {slot} of sample {draws.index[sample]} (source image "
             f"{draws.source[sample, slot]}) leaves no ink; give the slot a larger scale"
         )
     return images, boxes

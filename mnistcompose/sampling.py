@@ -24,7 +24,10 @@ FLIPS = {"none": 0, "horizontal": 1, "vertical": 2, "both": 3}
 
 _OUTPUTS = 8  # Philox outputs that each slot and the image own; a multiple of the four that one counter value gives
 _SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY = range(6)
-_KEY, _GAUSSIAN, _IMPULSE = range(3)
+_NOISE_KEY, _GAUSSIAN, _IMPULSE = range(3)
+
+_PHILOX = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+_WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 
 Words = NDArray[np.uint64]
 
@@ -35,8 +38,8 @@ class Draws:
 
     Attributes
     ----------
-    start
-        Index of the first sample in its split.
+    index : int64 (n,)
+        Index of each sample in its split.
     source : int32 (n, k)
         Index of the digit's image in the split's own images.
     center : int32 (n, k, 2)
@@ -55,7 +58,7 @@ class Draws:
         Where the noise of each image starts.
     """
 
-    start: int
+    index: NDArray[np.int64]
     source: NDArray[np.int32]
     center: NDArray[np.int32]
     scale: NDArray[np.int32]
@@ -78,8 +81,17 @@ def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, pool:
     pool
         Number of source images that the split may use (`len(bank.labels)`).
     """
+    return _interpret(spec, _philox(spec, split, seed, start, stop), np.arange(start, stop, dtype=np.int64), pool)
+
+
+def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, pool: int) -> Draws:
+    """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
+    return _interpret(spec, _philox_at(spec, split, seed, indices), indices, pool)
+
+
+def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], pool: int) -> Draws:
+    """Make values of the raw outputs (n, slots + 1, 8)."""
     slots = spec.placed
-    words = _philox(spec, split, seed, start, stop)
     columns = [(words[:, index], slot) for index, slot in enumerate(slots)]
     image = words[:, len(slots)]
     center = [
@@ -93,7 +105,7 @@ def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, pool:
         for own, slot in columns
     ]
     return Draws(
-        start=start,
+        index=index,
         source=np.stack([_below(own[:, _SOURCE], pool) for own, _ in columns], axis=1),
         center=np.stack(center, axis=1),
         scale=np.stack([_quantise(slot.scale, own[:, _SCALE], SCALE) for own, slot in columns], axis=1),
@@ -101,17 +113,45 @@ def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, pool:
         flip=np.stack([_flips(slot.flip, own[:, _FLIP]) for own, slot in columns], axis=1),
         gaussian=_quantise(spec.noise.gaussian, image[:, _GAUSSIAN], GREY),
         impulse=_quantise(spec.noise.impulse, image[:, _IMPULSE], SHARE),
-        noise_key=image[:, _KEY].copy(),
+        noise_key=image[:, _NOISE_KEY].copy(),
     )
+
+
+def _key(spec: LayoutSpec, split: Split, seed: int) -> Words:
+    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical), "split": split}, sort_keys=True)
+    return np.frombuffer(hashlib.sha256(identity.encode()).digest()[:16], dtype="<u8")
 
 
 def _philox(spec: LayoutSpec, split: Split, seed: int, start: int, stop: int) -> Words:
     """Raw outputs (n, slots + 1, 8); the last row of a sample is the image's."""
-    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical), "split": split}, sort_keys=True)
-    key = np.frombuffer(hashlib.sha256(identity.encode()).digest()[:16], dtype="<u8")
     rows = len(spec.slots) + 1
-    generator = np.random.Philox(key=key, counter=start * rows * _OUTPUTS // 4)
+    generator = np.random.Philox(key=_key(spec, split, seed), counter=start * rows * _OUTPUTS // 4)
     return generator.random_raw((stop - start) * rows * _OUTPUTS).reshape(stop - start, rows, _OUTPUTS)
+
+
+def _philox_at(spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64]) -> Words:
+    """As `_philox`, for samples that are not consecutive: Philox 4x64, ten rounds, of all their counters at once."""
+    rows = len(spec.slots) + 1
+    steps = rows * _OUTPUTS // 4
+    counters = indices[:, None] * steps + np.arange(1, steps + 1)  # numpy counts up before it generates
+    a = counters.astype(np.uint64)
+    b, c, d = (np.zeros(a.shape, np.uint64) for _ in range(3))
+    key, other = _key(spec, split, seed)
+    with np.errstate(over="ignore"):
+        for _ in range(10):
+            (high, low), (high2, low2) = _multiply(a, _PHILOX[0]), _multiply(c, _PHILOX[1])
+            a, b, c, d = high2 ^ b ^ key, low2, high ^ d ^ other, low
+            key, other = key + _WEYL[0], other + _WEYL[1]
+    return np.stack([a, b, c, d], axis=-1).reshape(len(indices), rows, _OUTPUTS)
+
+
+def _multiply(words: Words, factor: np.uint64) -> tuple[Words, Words]:
+    """High and low word of the 128-bit product."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    low, high, f_low, f_high = words & mask, words >> half, factor & mask, factor >> half
+    middle = high * f_low + (low * f_low >> half)
+    other = low * f_high + (middle & mask)
+    return high * f_high + (middle >> half) + (other >> half), words * factor
 
 
 def _below(words: Words, bound: int) -> NDArray[np.int32]:

@@ -220,11 +220,11 @@ def _decode(file: h5py.File, path: Path) -> Shard:
     attributes = dict(file.attrs)
     if attributes.pop("format", None) != FORMAT:
         raise BuildError(f"{path}: not a shard of format {FORMAT}")
-    slots = _column(file, "digits", path).shape[-1]
-    count = len(_column(file, "labels", path))
+    slots = column_of(file, "digits", path).shape[-1]
+    count = len(column_of(file, "labels", path))
     arrays: dict[str, NDArray[Any]] = {}
     for name, (kind, _, _) in _COLUMNS.items():
-        dataset = _column(file, name, path)
+        dataset = column_of(file, name, path)
         expected = (count, *_shape(name, slots))
         if dataset.shape != expected or dataset.dtype != np.dtype(kind):
             raise BuildError(
@@ -236,8 +236,14 @@ def _decode(file: h5py.File, path: Path) -> Shard:
     return Shard(**whole, **words, **arrays)  # type: ignore[arg-type]
 
 
-def _column(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """One dataset that lies in the file itself."""
+def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """One of the shard's arrays, which must lie in the file itself.
+
+    Raises
+    ------
+    BuildError
+        It is missing, or stored elsewhere.
+    """
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise BuildError(f"{path}: {name} is missing, or elsewhere")
     dataset = file[name]

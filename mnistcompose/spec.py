@@ -30,6 +30,7 @@ SIZE = 28  # pixels, both sides of an image
 UNIT = 20  # canvas pixels a slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
+SMALLEST = 0.32  # slot units: below it, some of MNIST's ones leave no ink when fitted with their proportions
 MAX_BYTES = 1 << 20
 
 Number = Annotated[float, Strict()]
@@ -205,6 +206,19 @@ class LayoutSpec(_Model):
         "over (a later digit's ink covers the earlier ones)",
     )
     noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
+
+    @model_validator(mode="after")
+    def _ink(self) -> "LayoutSpec":
+        """A narrow digit that keeps its proportions in too small a box would be thinner than a pixel."""
+        for index, slot in enumerate(self.placed):
+            if isinstance(slot.size, Fit) and slot.size.keep_aspect:
+                least = min(slot.size.width, slot.size.height) * support(slot.scale)[0]
+                if least < SMALLEST:
+                    raise ValueError(
+                        f"slots[{index}]: a box of {least:.3g} slot units (its shorter side times the lowest scale) is "
+                        f"too small for a digit that keeps its proportions; at least {SMALLEST} is needed"
+                    )
+        return self
 
     @cached_property
     def placed(self) -> tuple[Slot, ...]:
@@ -437,4 +451,6 @@ def _explain(path: _Path, problem: Any, data: Any, lines: dict[_Path, int], sour
         value = value[part]
     message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
     message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
+    if not field and kind == "value_error":
+        return f"{where}: {message}"  # of several fields, which it names itself
     return f"{where}: {field or 'layout'} = {_one_line(repr(value), 60)}: {message}"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mnistcompose.sampling import ANGLE, POSITION, SCALE, draw
+from mnistcompose.sampling import ANGLE, POSITION, SCALE, draw, draw_at
 from mnistcompose.spec import NORMAL_CUT, load_spec, parse_spec, spec_names
 
 POOL = 60_000
@@ -14,13 +14,11 @@ COUNTS = st.integers(0, 40)
 
 
 def equal(a, b):
-    return all(
-        np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a) if f.name != "start"
-    )
+    return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
 
 
 def join(a, b):
-    arrays = [f.name for f in dataclasses.fields(a) if f.name != "start"]
+    arrays = [f.name for f in dataclasses.fields(a)]
     return dataclasses.replace(a, **{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in arrays})
 
 
@@ -31,6 +29,22 @@ def test_a_range_is_the_join_of_its_parts(name, start, first, second, seed):
     parts = draw(spec, "train", start, start + first, seed, POOL), draw(spec, "train", start + first, stop, seed, POOL)
     assert len(whole) == first + second
     assert equal(whole, join(*parts))
+
+
+@given(
+    st.sampled_from(spec_names()),
+    st.sampled_from(["train", "validation"]),
+    st.lists(st.integers(0, 10**15), max_size=12),
+    st.integers(0, 2**63),
+)
+def test_scattered_samples_are_those_of_their_ranges(name, split, indices, seed):
+    spec = load_spec(name)
+    scattered = draw_at(spec, split, np.array(indices, np.int64), seed, POOL)
+    assert len(scattered) == len(indices)
+    for row, index in enumerate(indices):
+        own = draw(spec, split, index, index + 1, seed, POOL)
+        for field in dataclasses.fields(own):
+            assert np.array_equal(getattr(scattered, field.name)[row], getattr(own, field.name)[0])
 
 
 @given(st.sampled_from(spec_names()), st.integers(0, 2**63))

@@ -28,6 +28,7 @@ BAD = {
     "unbounded normal": (SLOT + "rotation: {normal: [0, 300]}\n", ":4", "slots[0].rotation", "-360 to 360"),
     "misspelt flip": (SLOT + "flip: sideways\n", ":4", "slots[0].flip", "horizontal"),
     "size out of bounds": (SLOT + "size: {width: 9, height: 1}\n", ":4", "slots[0].size.width", "4"),
+    "small box": (SLOT + "size: {width: 0.5, height: 1, keep_aspect: true}\n    scale: 0.5", ":1", "slots[0]", "0.32"),
     "zero slots": ("name: x\nslots: []\n", ":2", "slots", "at least 1"),
     "ten slots": ("name: x\nslots:\n" + "  - center: [0, 0]\n" * 10, ":2", "slots", "at most 9"),
     "no name": ("slots:\n  - center: [0, 0]\n", ":1", "name", "missing"),
@@ -65,7 +66,7 @@ def test_an_error_is_one_line_that_names_file_line_field_and_remedy(content):
 def test_every_problem_of_a_file_is_told_at_once():
     with pytest.raises(InputError) as caught:
         parse_spec("slots:\n  - centre: [0, 0]\nnoise: 3\n", "bad.yaml")
-    assert len(str(caught.value).splitlines()) == 4  # name, center, centre, noise
+    assert len(str(caught.value).splitlines()) == 3  # name, centre, noise
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,305 @@
+"""Images a second: our kernel, and the same work with OpenCV, Pillow and scipy.ndimage, all from the same draws.
+
+The contestants take turns, so that a busy moment of the machine hits all alike, and the median turn counts. The peers
+get their crops and matrices for nothing.
+
+    python benchmarks/render.py
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+from rich.console import Console
+from rich.table import Table
+from scipy import ndimage
+
+from mnistcompose import build
+from mnistcompose.digits import INK, DigitBank, load_digits
+from mnistcompose.render import render
+from mnistcompose.sampling import ANGLE, GREY, POSITION, SCALE, SHARE, Draws, draw
+from mnistcompose.spec import SIZE, UNIT, Fit, LayoutSpec, load_spec
+
+Images = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+OURS, THREADED = "mnistcompose", "mnistcompose, 2 threads"
+
+
+# --- ours -----------------------------------------------------------------------------------------------------------
+
+
+def part(draws: Draws, start: int, stop: int) -> Draws:
+    return replace(draws, **{field.name: getattr(draws, field.name)[start:stop] for field in fields(draws)})
+
+
+def kernel(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Images:
+    return render(bank, spec, draws)[0]
+
+
+def kernel_on_threads(bank: DigitBank, spec: LayoutSpec, draws: Draws, threads: int) -> Images:
+    step = -(-len(draws) // (4 * threads))
+    parts = [part(draws, start, min(start + step, len(draws))) for start in range(0, len(draws), step)]
+    with ThreadPoolExecutor(threads) as pool:
+        return np.concatenate(list(pool.map(partial(kernel, bank, spec), parts)))
+
+
+# --- the peers ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to do, in the form that suits an image library.
+
+    Attributes
+    ----------
+    crops : uint8 (h, w) each, n lists of k
+    pictures
+        The same for Pillow, with a pixel of margin on each side.
+    matrix, offset : (n, k, 2, 2) and (n, k, 2)
+        Canvas point = matrix @ source point + offset, x before y; a pixel's centre is at its index + 0.5.
+    size
+        Width and height of the canvas.
+    gaussian, impulse : (n,)
+        Grey levels, and share of pixels.
+    """
+
+    crops: list[list[Images]]
+    pictures: list[list[Image.Image]]
+    matrix: Array
+    offset: Array
+    size: tuple[int, int]
+    gaussian: Array
+    impulse: Array
+
+
+def prepare(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Job:
+    if spec.composite != "lighten":
+        raise click.UsageError(f"{spec.name} composites by {spec.composite!r}; the peers only know 'lighten'")
+    boxes = bank.boxes[draws.source].astype(np.int64)
+    sides = (boxes[..., 2:] - boxes[..., :2]).astype(float)
+    angle = np.deg2rad(draws.rotation / ANGLE)
+    cos, sin = np.cos(angle), np.sin(angle)
+    mirror = np.stack([1 - 2.0 * (draws.flip & 1), 1 - 2.0 * (draws.flip >> 1)], axis=-1)
+    turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=-2)
+    matrix = turn * (mirror * source_steps(spec, sides) * (draws.scale / SCALE)[..., None])[..., None, :]
+    reach = np.abs(matrix) @ (sides / 2 + 1)[..., None]
+    center = draws.center / POSITION * UNIT
+    low, high = (center - reach[..., 0]).min((0, 1)), (center + reach[..., 0]).max((0, 1))
+    center = center - np.floor(low)
+    width, height = np.ceil(high - np.floor(low)).astype(int).tolist()
+    pairs = [
+        list(zip(row, box, strict=True)) for row, box in zip(bank.images[draws.source], boxes.tolist(), strict=True)
+    ]
+    return Job(
+        crops=[[image[y0:y1, x0:x1] for image, (x0, y0, x1, y1) in row] for row in pairs],
+        pictures=[
+            [Image.fromarray(image).crop((x0 - 1, y0 - 1, x1 + 1, y1 + 1)) for image, (x0, y0, x1, y1) in row]
+            for row in pairs
+        ],
+        matrix=matrix,
+        offset=center - (matrix @ (sides / 2)[..., None])[..., 0],
+        size=(width, height),
+        gaussian=draws.gaussian / GREY,
+        impulse=draws.impulse / SHARE,
+    )
+
+
+def source_steps(spec: LayoutSpec, sides: Array) -> Array:
+    """Canvas pixels a source pixel (n, k, 2), before `scale`."""
+    steps = np.ones_like(sides)
+    for index, slot in enumerate(spec.placed):
+        if isinstance(slot.size, Fit):
+            steps[:, index] = np.array([slot.size.width, slot.size.height]) * UNIT / sides[:, index]
+            if slot.size.keep_aspect:
+                steps[:, index] = steps[:, index].min(-1, keepdims=True)
+    return steps
+
+
+def with_opencv(job: Job, count: int) -> Images:
+    """Transform with warpAffine, find the box with boundingRect, resize with INTER_AREA."""
+    images, generator = np.empty((count, SIZE, SIZE), np.uint8), np.random.default_rng(0)
+    shift = job.offset + 0.5 * job.matrix.sum(-1) - 0.5  # OpenCV's pixel centres are whole numbers
+    matrices = np.concatenate([job.matrix, shift[..., None]], axis=-1)
+    for n in range(count):
+        canvas: Any = None
+        for crop, matrix in zip(job.crops[n], matrices[n], strict=True):
+            layer = cv2.warpAffine(crop, matrix, job.size, flags=cv2.INTER_LINEAR)
+            canvas = layer if canvas is None else np.maximum(canvas, layer)
+        x, y, width, height = cv2.boundingRect(cv2.threshold(canvas, INK - 1, 255, cv2.THRESH_BINARY)[1])
+        number = cv2.resize(canvas[y : y + height, x : x + width], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        images[n] = noisy(number, job.gaussian[n], job.impulse[n], generator)
+    return images
+
+
+def with_pillow(job: Job, count: int) -> Images:
+    """Image.transform, ImageChops.lighter, getbbox, and resize with a box filter."""
+    images, generator = np.empty((count, SIZE, SIZE), np.uint8), np.random.default_rng(0)
+    inverse = np.linalg.inv(job.matrix[:count])
+    shift = 1 - (inverse @ job.offset[:count, ..., None])[..., 0]  # 1 for the margin
+    coefficients = np.concatenate([inverse, shift[..., None]], axis=-1).reshape(*shift.shape[:2], 6).tolist()
+    table = [0] * INK + [255] * (256 - INK)
+    for n in range(count):
+        canvas: Any = None
+        for picture, data in zip(job.pictures[n], coefficients[n], strict=True):
+            layer = picture.transform(job.size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+            canvas = layer if canvas is None else ImageChops.lighter(canvas, layer)
+        number = canvas.resize((SIZE, SIZE), Image.Resampling.BOX, box=canvas.point(table).getbbox())
+        images[n] = noisy(np.asarray(number), job.gaussian[n], job.impulse[n], generator)
+    return images
+
+
+def with_scipy(job: Job, count: int) -> Images:
+    """ndimage.affine_transform, find_objects and zoom."""
+    images, generator = np.empty((count, SIZE, SIZE), np.uint8), np.random.default_rng(0)
+    inverse = np.linalg.inv(job.matrix[:count])[..., ::-1, ::-1]  # scipy wants y before x
+    shift = (inverse @ (0.5 - job.offset[:count, ..., ::-1])[..., None])[..., 0] - 0.5
+    for n in range(count):
+        canvas: Any = None
+        for crop, matrix, offset in zip(job.crops[n], inverse[n], shift[n], strict=True):
+            layer = ndimage.affine_transform(
+                crop, matrix, offset, job.size[::-1], order=1, mode="grid-constant", prefilter=False
+            )
+            canvas = layer if canvas is None else np.maximum(canvas, layer)
+        number = canvas[ndimage.find_objects((canvas >= INK).astype(np.int32))[0]]
+        factors = SIZE / number.shape[0], SIZE / number.shape[1]
+        number = ndimage.zoom(number, factors, order=1, mode="nearest", prefilter=False, grid_mode=True)
+        images[n] = noisy(number, job.gaussian[n], job.impulse[n], generator)
+    return images
+
+
+def noisy(image: Images, gaussian: float, impulse: float, generator: np.random.Generator) -> Images:
+    if gaussian:
+        noise = generator.standard_normal(image.shape, np.float32) * np.float32(gaussian)
+        image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    if impulse:
+        chance = generator.random(image.shape, np.float32)
+        image = np.where(chance < impulse, np.where(chance < impulse / 2, 0, 255), image).astype(np.uint8)
+    return image
+
+
+PEERS: dict[str, tuple[Callable[[Job, int], Images], int]] = {  # and how many times fewer images they get
+    "OpenCV": (with_opencv, 5),
+    "Pillow": (with_pillow, 5),
+    "scipy.ndimage": (with_scipy, 20),
+}
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def rate(work: Callable[[], object], count: int) -> float:
+    begun = perf_counter()
+    work()
+    return count / (perf_counter() - begun)
+
+
+def build_rate(spec: LayoutSpec) -> float:
+    """70,000 images, files included, on two threads; without the start."""
+    with TemporaryDirectory() as folder:
+        return build(spec, Path(folder) / "built", train=60_000, test=10_000, workers=2).images_per_second
+
+
+def contestants(bank: DigitBank, spec: LayoutSpec, count: int) -> Iterator[tuple[str, Callable[[], object], int]]:
+    draws = draw(spec, "train", 0, count, 0, len(bank.labels))
+    job = prepare(bank, spec, part(draws, 0, max(1, count // 5)))
+    yield OURS, partial(kernel, bank, spec, draws), count
+    yield THREADED, partial(kernel_on_threads, bank, spec, draws, 2), count
+    for name, (peer, share) in PEERS.items():
+        own = max(1, count // share)
+        yield name, partial(peer, job, own), own
+
+
+def disagreement(bank: DigitBank, spec: LayoutSpec, count: int) -> dict[str, float]:
+    """Mean absolute difference of each peer's images from ours, noise off, grey levels."""
+    draws = draw(spec, "train", 0, count, 0, len(bank.labels))
+    draws = replace(draws, gaussian=np.zeros_like(draws.gaussian), impulse=np.zeros_like(draws.impulse))
+    job, ours = prepare(bank, spec, draws), kernel(bank, spec, draws).astype(int)
+    return {name: float(np.abs(peer(job, count) - ours).mean()) for name, (peer, _) in PEERS.items()}
+
+
+def machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    packages = ("mnistcompose", "numba", "numpy", "opencv-python-headless", "pillow", "scipy", "h5py")
+    return {
+        "cpu": next(models, platform.processor()),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+@click.command()
+@click.option("--layout", default="MNIST-III-10", show_default=True)
+@click.option("--images", default=20_000, show_default=True, help="Images of ours in a round.")
+@click.option("--rounds", default=7, show_default=True)
+@click.option("--build/--no-build", "with_build", default=True, help="Also measure whole builds of 70,000 images.")
+@click.option("--out", type=click.Path(path_type=Path), default="results/benchmarks/render.json", show_default=True)
+def main(layout: str, images: int, rounds: int, with_build: bool, out: Path) -> None:
+    """Measure, print a table, and write JSON."""
+    cv2.setNumThreads(1)
+    bank, spec = load_digits("train"), load_spec(layout)
+    differences = disagreement(bank, spec, min(images, 200))
+    entries = list(contestants(bank, spec, images))
+    for _, work, _ in entries[:2]:
+        work()  # compiles
+    rates: dict[str, list[float]] = {name: [] for name, _, _ in entries}
+    builds: list[float] = []
+    for _ in range(rounds):
+        for name, work, count in entries:
+            rates[name].append(rate(work, count))
+        if with_build:
+            builds.append(build_rate(spec))
+
+    medians = {name: median(values) for name, values in rates.items()}
+    ours, threaded = medians[OURS], medians[THREADED]
+    table = Table("", "images/s", "ratio", "difference", title=f"{layout}, one thread, median of {rounds} turns")
+    table.add_row(OURS, f"{ours:,.0f}", "", "")
+    for name in PEERS:
+        table.add_row(name, f"{medians[name]:,.0f}", f"ours {ours / medians[name]:.1f} x", f"{differences[name]:.2f}")
+    table.add_section()
+    table.add_row(THREADED, f"{threaded:,.0f}", f"{threaded / ours:.2f} x one thread", "")
+    if builds:
+        rendering = f"{median(builds) / threaded:.2f} x rendering"
+        table.add_row("whole build, 2 threads", f"{median(builds):,.0f}", rendering, "")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.caption = "difference: mean, from ours, grey levels, noise off"
+    Console().print(table)
+
+    result = {
+        "layout": layout,
+        "images": {name: count for name, _, count in entries},
+        "rounds": rounds,
+        "images_per_second": medians,
+        "ours_to_peer": {name: ours / medians[name] for name in PEERS},
+        "two_threads_to_one": threaded / ours,
+        "build_images_per_second": median(builds) if builds else None,
+        "build_to_rendering": median(builds) / threaded if builds else None,
+        "mean_difference": differences,
+        "raw": {**rates, "build": builds},
+        "machine": machine(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

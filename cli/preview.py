@@ -1,0 +1,56 @@
+"""`mnistcompose preview`: pictures of layouts and datasets."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...")
+@click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, a card each.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default="preview.png", show_default=True, help="The PNG to write."
+)
+@click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
+@click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
+@click.option(
+    "--digits",
+    type=click.Path(path_type=Path),
+    envvar="MNISTCOMPOSE_DIGITS",
+    show_envvar=True,
+    help="Folder of IDX files to use instead of the bundled MNIST.",
+)
+def preview(
+    names: tuple[str, ...],
+    every: bool,
+    out: Path,
+    rows: int | None,
+    cols: int | None,
+    seed: int | None,
+    digits: Path | None,
+) -> None:
+    """Draw a contact sheet of the bundled layout NAME, of a layout FILE, or of the dataset in DIR.
+
+    It shows each slot as a box, its random variation as faint outlines, and images with their numbers, whose digits
+    have the colours of their slots. Several names give one picture of cards.
+    """
+    from mnistcompose.errors import InputError
+    from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
+    from mnistcompose.spec import load_spec, spec_names
+
+    if bool(names) == every:
+        raise click.UsageError("give the names of layouts, layout files or datasets' folders, or --all")
+    chosen = spec_names() if every else list(names)
+    alone = len(chosen) == 1
+    rows, cols = rows or (7 if alone else 2), cols or (9 if alone else 4)
+    datasets = []
+    for name in chosen:
+        if name not in spec_names() and Path(name).is_dir():
+            if seed is not None:
+                raise InputError(f"--seed {seed}: {name} is a built dataset, which has a seed of its own")
+            datasets.append(read_samples(Path(name), rows * cols))
+        else:
+            datasets.append(compose_samples(load_spec(name), rows * cols, seed or 0, digits))
+    save(sheet(datasets[0], cols) if alone else overview(datasets, cols), out)
+    click.echo(out)

@@ -1,0 +1,361 @@
+"""The datasets as torch sees them: `ShardedDigits` reads a built one, `ComposedDigits` makes its samples on the fly.
+
+A DataLoader fetches whole batches from both. The fastest way is to index with a whole batch, which needs no collation:
+`DataLoader(data, batch_size=None, sampler=BatchSampler(RandomSampler(data), 512, drop_last=False))`.
+"""
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .digits import DigitBank, Split, load_digits
+from .errors import BuildError, InputError
+from .render import labels, render
+from .sampling import Draws, draw, draw_at
+from .shards import ShardEntry, SplitName, column_of, failing, file_digest, read_manifest, read_shard
+from .spec import SIZE, LayoutSpec
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.utils.data import Dataset, default_collate
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError("torch is missing, which datasets are made for: pip install 'mnistcompose[train]'") from None
+
+Target = Literal["number", "digits"]
+Transform = Callable[[Any], Any]
+Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | Tensor
+
+_MAPPED = 512  # shards whose files are mapped at once; each holds a file descriptor, of which there are often 1024
+_DECODED = 512 << 20  # bytes of decompressed shards that are kept
+MAX_LENGTH = 10**15  # samples of a split made on the fly
+_CHUNK = 5000  # samples that a thread renders at once
+
+
+class _Columns(NamedTuple):
+    """The pixels of some samples, and what they show."""
+
+    images: NDArray[np.uint8]  # (n, 28, 28)
+    labels: NDArray[np.int64]  # (n,)
+    digits: NDArray[np.uint8]  # (n, k)
+
+
+class _Digits(Dataset[Any]):
+    """What both datasets have in common: indices, targets and transforms."""
+
+    def __init__(
+        self,
+        count: int,
+        classes: int,
+        slots: int,
+        transform: Transform | None,
+        target_transform: Transform | None,
+        target: Target,
+    ) -> None:
+        if target not in get_args(Target):
+            raise InputError(f"target = {target!r}; should be 'number' or 'digits'")
+        self.classes = classes
+        self.slots = slots
+        self.transform = transform
+        self.target_transform = target_transform
+        self.target = target
+        self._count = count
+
+    @property
+    def num_classes(self) -> int:
+        """How many different numbers there can be."""
+        return int(self.classes**self.slots)
+
+    @property
+    def _size(self) -> str:
+        return f"{len(self):,} images, {self.num_classes:,} classes"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Index) -> tuple[Any, Any]:
+        """Give a sample, or, for a slice or several indices, a ready batch.
+
+        Returns
+        -------
+        image
+            uint8 tensor (1, 28, 28); a batch (n, 1, 28, 28). With a `transform`, what that makes of each.
+        target
+            The number, an int; with `target="digits"` an int64 tensor (k,). A batch: int64 tensor (n,) or (n, k).
+        """
+        positions = self._positions(index)
+        if positions.ndim == 0:
+            return self.__getitems__(positions[None])[0]
+        if self.transform or self.target_transform:
+            images, targets = default_collate(self.__getitems__(positions))
+            return images, targets
+        return self._batch(positions)
+
+    def __getitems__(self, indices: Index) -> list[tuple[Any, Any]]:
+        """Give several samples, read at once; a DataLoader calls this for a batch."""
+        images, targets = self._batch(self._positions(indices))
+        transform, target_transform = self.transform or _same, self.target_transform or _same
+        each = targets.tolist() if targets.ndim == 1 else targets
+        return [(transform(image), target_transform(target)) for image, target in zip(images, each, strict=True)]
+
+    def _positions(self, index: Index) -> NDArray[np.int64]:
+        """Indices as an array of none or one dimension, negative ones counted from the end."""
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)), dtype=np.int64)
+        array = np.asarray(index)
+        if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
+            raise TypeError(f"an index is a whole number, a slice or a list of whole numbers; got {index!r}")
+        wrong = (array < -len(self)) | (array >= len(self))
+        if wrong.any():
+            raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {len(self)} images")
+        positions: NDArray[np.int64] = np.where(array < 0, array + len(self), array).astype(np.int64)
+        return positions
+
+    def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        columns = self._read(positions)
+        return torch.from_numpy(columns.images).unsqueeze(1), torch.from_numpy(self._targets(columns))
+
+    def _targets(self, columns: _Columns) -> NDArray[np.int64]:
+        return columns.labels if self.target == "number" else columns.digits.astype(np.int64)
+
+    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+        raise NotImplementedError
+
+    def _pieces(self) -> Iterator[_Columns]:
+        """All samples in order, some thousand at a time."""
+        raise NotImplementedError
+
+    def as_tensors(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Put the whole split on a device; transforms are not applied.
+
+        Returns
+        -------
+        images : uint8 (N, 1, 28, 28)
+        targets : int64 (N,), or (N, k) for `target="digits"`
+        """
+        shape = (len(self),) if self.target == "number" else (len(self), self.slots)
+        images = torch.empty((len(self), 1, SIZE, SIZE), dtype=torch.uint8, device=device)
+        targets = torch.empty(shape, dtype=torch.int64, device=device)
+        start = 0
+        for columns in self._pieces():
+            stop = start + len(columns.labels)
+            images[start:stop, 0] = torch.from_numpy(columns.images).to(device)
+            targets[start:stop] = torch.from_numpy(self._targets(columns)).to(device)
+            start = stop
+        return images, targets
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# --- from disk ------------------------------------------------------------------------------------------------------
+
+
+class ShardedDigits(_Digits):
+    """A split of a built dataset, read from its shards.
+
+    Files are opened on first use and never travel: the dataset can be pickled, and used in DataLoader workers that are
+    forked or spawned. Shards without compression are mapped into memory, and may be larger than it together; of
+    compressed ones, half a gigabyte is kept decompressed.
+
+    Parameters
+    ----------
+    root
+        The dataset's folder.
+    split
+        'train' or 'test'.
+    transform, target_transform
+        Called with each image, a uint8 tensor (1, 28, 28), and with each target.
+    target
+        'number' for the number as one class, 'digits' for the class of each digit.
+    verify
+        Hash the files first.
+
+    Attributes
+    ----------
+    classes, slots, num_classes
+        Number of classes of a digit; digits of a number; number of different numbers.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished dataset.
+    BuildError
+        A file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: SplitName,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        target: Target = "number",
+        verify: bool = True,
+    ) -> None:
+        self.root = Path(root).absolute()
+        self.split = split
+        manifest = read_manifest(self.root)
+        if split not in manifest.splits:
+            raise InputError(f"{root}: no split {split!r}; there are {', '.join(map(repr, manifest.splits))}")
+        self._shards = manifest.splits[split].shards
+        self._starts = np.array([shard.first for shard in self._shards], np.int64)
+        slots = len(manifest.spec["slots"])
+        super().__init__(manifest.splits[split].count, manifest.classes, slots, transform, target_transform, target)
+        self._compressed = manifest.compression != "none"
+        self._most = max(1, _DECODED // (manifest.shard_size * SIZE * SIZE)) if self._compressed else _MAPPED
+        self._open: dict[int, _Columns] = {}
+        if verify:
+            self._verify()
+
+    def __repr__(self) -> str:
+        return f"ShardedDigits({str(self.root)!r}, {self.split!r}): {self._size}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def _verify(self) -> None:
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(file_digest, [self.root / shard.name for shard in self._shards])
+            for shard, digest in zip(self._shards, digests, strict=True):
+                if digest != shard.sha256:
+                    raise BuildError(
+                        f"{self.root / shard.name}: damaged: its SHA-256 is {digest[:12]}..., in the manifest "
+                        f"{shard.sha256[:12]}..."
+                    )
+
+    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+        shards = np.searchsorted(self._starts, positions, side="right") - 1
+        used = np.unique(shards)
+        if len(used) == 1:
+            columns, rows = self._columns(used[0]), positions - self._starts[used[0]]
+            return _Columns(*(column[rows] for column in columns))
+        images = np.empty((len(positions), SIZE, SIZE), np.uint8)
+        numbers = np.empty(len(positions), np.int64)
+        digits = np.empty((len(positions), self.slots), np.uint8)
+        for shard in used:
+            rows, columns = np.flatnonzero(shards == shard), self._columns(shard)
+            local = positions[rows] - self._starts[shard]
+            images[rows], numbers[rows], digits[rows] = (column[local] for column in columns)
+        return _Columns(images, numbers, digits)
+
+    def _pieces(self) -> Iterator[_Columns]:
+        for shard in self._shards:
+            yield _Columns(*map(np.array, self._load(shard)))
+
+    def _columns(self, index: int) -> _Columns:
+        """A shard's arrays; the shards that were used last stay open."""
+        columns = self._open.pop(index, None) or self._load(self._shards[index])
+        self._open[index] = columns
+        if len(self._open) > self._most:
+            self._open.pop(next(iter(self._open)), None)
+        return columns
+
+    def _load(self, shard: ShardEntry) -> _Columns:
+        path = self.root / shard.name
+        if self._compressed:
+            whole = read_shard(path, shard.sha256)
+            return _Columns(whole.images, whole.labels, whole.digits)
+        return _map_columns(path, shard.count, self.slots)
+
+
+def _map_columns(path: Path, count: int, slots: int) -> _Columns:
+    """The arrays of an uncompressed shard where they lie in the file, mapped into memory, read-only."""
+    wanted = {"images": ("|u1", (count, SIZE, SIZE)), "labels": ("<i8", (count,)), "digits": ("|u1", (count, slots))}
+    with failing("read", path), h5py.File(path, "r") as file, path.open("rb") as binary:
+        memory = mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ)
+        arrays = []
+        for name, (kind, shape) in wanted.items():
+            column = column_of(file, name, path)
+            offset = column.id.get_offset()
+            if column.shape != shape or column.dtype != np.dtype(kind) or offset is None:
+                raise BuildError(f"{path}: {name} is not as the manifest says")
+            arrays.append(np.ndarray(shape, kind, buffer=memory, offset=offset))
+    return _Columns(*arrays)
+
+
+# --- on the fly -----------------------------------------------------------------------------------------------------
+
+
+class ComposedDigits(_Digits):
+    """The samples of a split, made when they are asked for; sample i has the same bytes as in a built dataset.
+
+    Samples are independent of each other, so there is nothing to gain from shuffling. Besides 'train' and 'test' there
+    are 'fit' and 'validation', for model selection: both are composed of training digits, of disjoint ones.
+
+    Parameters
+    ----------
+    spec
+        The layout.
+    split
+        'train', 'test', 'fit' or 'validation'.
+    seed
+        0 .. 2**63 - 1.
+    length
+        Number of samples; without it the layout's, for 'fit' as for 'train', for 'validation' as for 'test'.
+    transform, target_transform, target
+        As for `ShardedDigits`.
+    digits
+        Folder of another digit set than MNIST; see `load_digits`.
+
+    Raises
+    ------
+    InputError
+        An argument is out of its range, or the digit set cannot be read.
+    """
+
+    def __init__(
+        self,
+        spec: LayoutSpec,
+        split: Split,
+        seed: int = 0,
+        length: int | None = None,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        target: Target = "number",
+        digits: str | Path | None = None,
+    ) -> None:
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed = {seed}; should be 0 .. 2**63 - 1")
+        if length is None:
+            length = spec.train if split in ("train", "fit") else spec.test
+        if not 0 <= length <= MAX_LENGTH:
+            raise InputError(f"length = {length}; should be 0 .. {MAX_LENGTH}")
+        self.spec = spec
+        self.split = split
+        self.seed = seed
+        self._folder = Path(digits).absolute() if digits is not None else None
+        super().__init__(length, self._bank.classes, len(spec.slots), transform, target_transform, target)
+
+    def __repr__(self) -> str:
+        return f"ComposedDigits({self.spec.name!r}, {self.split!r}, seed={self.seed}): {self._size}"
+
+    @property
+    def _bank(self) -> DigitBank:
+        """The source digits, read once in a process; they are not pickled."""
+        return load_digits(self.split, self._folder)
+
+    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+        if (np.diff(positions) == 1).all() and len(positions):
+            return self._run(int(positions[0]), int(positions[-1]) + 1)
+        return self._make(draw_at(self.spec, self.split, positions, self.seed, len(self._bank.labels)))
+
+    def _run(self, start: int, stop: int) -> _Columns:
+        return self._make(draw(self.spec, self.split, start, stop, self.seed, len(self._bank.labels)))
+
+    def _make(self, draws: Draws) -> _Columns:
+        return _Columns(render(self._bank, self.spec, draws)[0], *labels(self._bank, draws))
+
+    def _pieces(self) -> Iterator[_Columns]:
+        starts = range(0, len(self), _CHUNK)
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(lambda start: self._run(start, min(start + _CHUNK, len(self))), starts)
