@@ -62,13 +62,17 @@ class _DCL(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise as torch does its own layers: uniform, within 1 / sqrt(fan in)."""
-        for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
-            for branch, weight in enumerate(weights):
-                bound = weight[0].numel() ** -0.5
-                nn.init.uniform_(weight, -bound, bound)
-                if biases is not None:
-                    nn.init.uniform_(biases[branch], -bound, bound)
+        """Initialise both stages as He et al. do layers before a ReLU, and the biases with zero.
+
+        The paper is silent. With torch's own, smaller initialisation the product of the branches starts far below eps,
+        so that z hardly depends on x and training sets in late.
+        """
+        for weights in (self.theta, self.mix):
+            for weight in weights:
+                nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
+        for biases in (self.theta_bias, self.mix_bias):
+            for bias in biases or ():
+                nn.init.zeros_(bias)
 
     def responses(self, x: Tensor, active: Sequence[int] | None = None) -> list[Tensor]:
         """v(t) of the active branches (all of them, unless told), each in the shape of the output."""

@@ -1,0 +1,232 @@
+"""`mnistcompose train`, `evaluate` and `predict`: one model."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnistcompose.errors import InputError
+
+if TYPE_CHECKING:
+    from dcl.training import History, Recipe
+    from mnistcompose.shards import SplitName
+
+RECIPE = {
+    "batch_size": (int, "Images in a step."),
+    "lr": (float, "Highest learning rate."),
+    "momentum": (float, "Nesterov's momentum."),
+    "weight_decay": (float, "Weight decay; biases have none."),
+    "schedule": (str, "one-cycle, linear or constant, after the warm-up."),
+    "warmup": (float, "Share of the steps in which the learning rate rises."),
+}
+
+Epoch = Callable[[str, int, "History"], None]  # what is trained, number of epochs, history so far
+
+
+def need_torch() -> None:
+    """Tell a user without PyTorch what to install."""
+    if find_spec("torch") is None:
+        raise InputError("this command needs PyTorch: pip install 'mnistcompose[train]'")
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how to train."""
+    options = [
+        click.option("--epochs", type=click.IntRange(1), default=20, show_default=True),
+        *(
+            click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text} Default: the recipe's.")
+            for name, (kind, text) in RECIPE.items()
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+        click.option("--bfloat16", is_flag=True, help="Mixed precision, on cuda only."),
+        click.option(
+            "--validate",
+            is_flag=True,
+            help="Train and measure on the splits for model selection, not on train and test.",
+        ),
+        click.option(
+            "--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a dataset given by name."
+        ),
+        click.option(
+            "--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def recipe_of(options: dict[str, Any]) -> "Recipe":
+    """Take the recipe out of a command's options: the default one, with what was given."""
+    from dataclasses import replace
+
+    from dcl.training import DEFAULT_RECIPE
+
+    given = {name: options.pop(name) for name in RECIPE}
+    return replace(DEFAULT_RECIPE, **{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def watching(wanted: bool | None) -> Iterator[Epoch]:
+    """Show epochs as they end, with the time that the run still takes: a bar on a terminal, else lines."""
+    terminal = sys.stderr.isatty()
+    if wanted is False or (wanted is None and not terminal):
+        yield lambda *_: None
+        return
+    clock: dict[str, tuple[float, int]] = {}
+    began = time.perf_counter()
+
+    def describe(label: str, epochs: int, history: "History") -> str:
+        nonlocal began
+        start, first = clock.setdefault(label, (began, history.epochs - 1))
+        began = time.perf_counter()
+        left = (began - start) / (history.epochs - first) * (epochs - history.epochs)
+        return (
+            f"{label}: epoch {history.epochs}/{epochs}, {_duration(left)} left, error {history.test_error[-1]:.2f} %, "
+            f"train loss {history.train_loss[-1]:.4f}, {history.images_per_second[-1]:,.0f} images/s"
+        )
+
+    if not terminal:
+        yield lambda *epoch: click.echo(describe(*epoch), err=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = BarColumn(10), TextColumn("{task.description}")
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2, transient=True) as bars:
+        bar = bars.add_task("first epoch", total=None)
+        yield lambda label, epochs, history: bars.update(
+            bar, description=describe(label, epochs, history), total=epochs, completed=history.epochs
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def building(folder: str) -> None:
+    """Say that a dataset is built first."""
+    click.echo(f"building {folder}", err=True)
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--model", default="A3S", show_default=True, help="baseline, A2, A3S, ... oracle, or a NOTATION.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
+@training_options
+@click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")
+def train(
+    dataset: str,
+    model: str,
+    seed: int,
+    out: Path | None,
+    epochs: int,
+    device: str,
+    bfloat16: bool,
+    validate: bool,
+    data_seed: int,
+    progress: bool | None,
+    as_json: bool,
+    **recipe: Any,
+) -> None:
+    """Train a model on DATASET: the name of a bundled layout, a built folder, or a layout file.
+
+    What is not built yet is built. The run's folder gets run.json and run.pt (the weights); an interrupted run goes on
+    from its last epoch.
+    """
+    need_torch()
+    from dcl.experiment import Run, check_model, open_dataset, run_one
+
+    check_model(model)
+    how = recipe_of(recipe)
+    data = open_dataset(dataset, seed=data_seed, validation=validate, building=building)
+    run = Run(data, model, seed, epochs, how, "bfloat16" if bfloat16 else "float32", device)
+    path = (out or Path("runs") / run.file.removesuffix(".json")) / "run.json"
+    label = f"{data.spec.name} {model}"
+    with watching(progress) as show:
+        record = run_one(run, path, keep=True, progress=lambda history: show(label, epochs, history))
+    if as_json:
+        click.echo(json.dumps(record))
+        return
+    wrong, count = len(record["wrong"]), data.splits[run.measured_on]["images"]
+    click.echo(
+        f"{label}, {epochs} epochs: error {record['error_percent']:.2f} % ({wrong:,} of {count:,} "
+        f"{run.measured_on} images), {record['seconds']:.0f} s of training; {path.parent}"
+    )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("dataset", metavar="DIR")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(run: Path, dataset: str, split: "SplitName", device: str, as_json: bool) -> None:
+    """Measure the trained model in the folder RUN on a dataset."""
+    need_torch()
+    from dcl.experiment import open_dataset
+    from dcl.trained import error_by_position, load_trained
+    from dcl.training import evaluate as measure
+    from dcl.training import resolve_device
+
+    place = resolve_device(device)
+    trained = load_trained(run)
+    data = open_dataset(dataset, building=building)
+    trained.check_fits(data)
+    images, targets = data.load(split, trained.target, place)
+    measured = measure(trained.net, (images, targets), trained.normalisation, place)
+    positions = error_by_position(measured.predictions, targets.cpu().numpy(), data.classes, data.slots)
+    result = {
+        "model": trained.identity["model"],
+        "trained_on": trained.identity["dataset"],
+        "epochs": trained.epochs,
+        "dataset": data.spec.name,
+        "split": split,
+        "images": len(targets),
+        "loss": measured.loss,
+        "error_percent": measured.error,
+        "position_error_percent": positions,
+    }
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(
+        f"{result['model']} trained on {result['trained_on']} ({trained.epochs} epochs), {data.spec.name} {split}: "
+        f"error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
+        f"by position {', '.join(f'{error:.2f} %' for error in positions)}"
+    )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -> None:
+    """Read the number in each PICTURE with the trained model in the folder RUN.
+
+    Any size and format that Pillow reads. The number may be dark on light or light on dark; it is cut to its ink and
+    stretched to 28 x 28, as in the datasets.
+    """
+    need_torch()
+    from dcl.pictures import read_picture
+    from dcl.trained import load_trained, read_numbers
+    from dcl.training import resolve_device
+
+    trained = load_trained(run)
+    images, notes = zip(*map(read_picture, pictures), strict=True)
+    for path, note, guesses in zip(pictures, notes, read_numbers(trained, images, resolve_device(device)), strict=True):
+        if as_json:
+            best = [{"number": number, "probability": probability} for number, probability in guesses]
+            click.echo(json.dumps({"picture": str(path), "assumed": note, "guesses": best}))
+        else:
+            click.echo(f"{path}: {', '.join(f'{number} ({100 * p:.1f} %)' for number, p in guesses)}  [{note}]")

@@ -1,0 +1,472 @@
+"""A grid of (dataset, model, seed) runs, each of which is stored as it ends."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import cache, partial
+from itertools import product
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from signal import SIG_DFL, SIGINT, signal
+from threading import Thread
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnistcompose import __version__
+from mnistcompose.builder import build
+from mnistcompose.dataset import ComposedDigits, ShardedDigits, Target
+from mnistcompose.digits import Split, load_digits
+from mnistcompose.errors import BuildError, InputError
+from mnistcompose.shards import MANIFEST, Manifest, SplitName, failing, read_manifest, write_file
+from mnistcompose.spec import LayoutSpec, load_spec, spec_names
+
+from .networks import lenet
+from .notation import Network, parse_layers, parse_network
+from .oracle import Oracle
+from .training import (
+    DEFAULT_EPOCHS,
+    DEFAULT_RECIPE,
+    History,
+    Precision,
+    Recipe,
+    evaluate,
+    fit,
+    resolve_device,
+)
+
+MODELS = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # in the order of the paper's Table 1
+PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured
+COMPOSED: tuple[Split, Split] = ("fit", "validation")
+INPUT_SHAPE = (1, 28, 28)
+RECORD_FORMAT = "mnistcompose-run-1"
+
+Record = dict[str, Any]
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What to train on and what to measure on: a built folder, or the splits for model selection, made in memory."""
+
+    spec: LayoutSpec
+    seed: int
+    digits: str  # digest of the digit set
+    classes: int  # of one digit
+    splits: Mapping[Split, Mapping[str, Any]]  # the training one first: number of images and, on disk, digest
+    root: Path | None = None
+
+    @property
+    def slots(self) -> int:
+        """Number of digits in a number."""
+        return len(self.spec.slots)
+
+    def load(self, split: Split, target: Target, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images uint8 (N, 1, 28, 28), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
+        if self.root is not None:
+            return ShardedDigits(self.root, cast(SplitName, split), target=target).as_tensors(device)
+        length = self.splits[split]["images"]
+        return ComposedDigits(self.spec, split, self.seed, length=length, target=target).as_tensors(device)
+
+
+def open_dataset(
+    name: str,
+    *,
+    seed: int = 0,
+    validation: bool = False,
+    folder: Path = Path("data"),
+    building: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """Find a dataset by the name of a bundled layout, its folder or a YAML file; build it if it is not there.
+
+    Parameters
+    ----------
+    seed : int
+        The data seed; a built folder brings its own.
+    validation : bool
+        Instead of `train` and `test`: `fit` and `validation`, for model selection. Both are composed of training
+        digits, of disjoint ones; the test digits stay unseen.
+    folder : Path
+        Holds the datasets that are found by name; those of another seed than 0 bear it in their folder's name.
+    building : callable
+        Called with the folder's name before it is built.
+
+    Raises
+    ------
+    InputError
+        No such layout or folder, or a folder of another dataset.
+    BuildError
+        The folder fails verification.
+    """
+    root = Path(name)
+    if name not in spec_names() and root.is_dir():
+        manifest = read_manifest(root)
+        spec, seed = _spec_in(manifest, root), manifest.seed
+        if not validation:
+            return _verified(spec, manifest, root)
+        if manifest.digits_digest != load_digits("fit").digest:
+            raise InputError(f"{root}: made of other digits than MNIST; splits for model selection exist of MNIST only")
+    else:
+        spec = load_spec(name)
+        root = folder / (spec.name if seed == 0 else f"{spec.name}-seed{seed}")
+    return _composed(spec, seed) if validation else _built(spec, seed, root, building)
+
+
+def _composed(spec: LayoutSpec, seed: int) -> Dataset:
+    bank = load_digits("fit")
+    counts = zip(COMPOSED, (spec.train, spec.test), strict=True)
+    return Dataset(spec, seed, bank.digest, bank.classes, {name: {"images": count} for name, count in counts})
+
+
+def _built(spec: LayoutSpec, seed: int, root: Path, building: Callable[[str], None]) -> Dataset:
+    if not (root / MANIFEST).exists():
+        building(str(root))
+        build(spec, root, seed=seed)
+    manifest = read_manifest(root)
+    counts = {split: entry.count for split, entry in manifest.splits.items()}
+    for field, found, wanted in (
+        ("layout", manifest.spec_digest, spec.digest),
+        ("seed", manifest.seed, seed),
+        ("size", counts, {"train": spec.train, "test": spec.test}),
+    ):
+        if found != wanted:
+            raise InputError(
+                f"{root}: holds a dataset of another {field} ({found}, not {wanted}); give a folder, or move it away"
+            )
+    return _verified(spec, manifest, root)
+
+
+def _verified(spec: LayoutSpec, manifest: Manifest, root: Path) -> Dataset:
+    for split in PUBLISHED:
+        ShardedDigits(root, split)  # verifies
+    entries = manifest.splits
+    splits: dict[Split, dict[str, Any]] = {
+        name: {"images": entries[name].count, "sha256": entries[name].digest} for name in PUBLISHED
+    }
+    return Dataset(spec, manifest.seed, manifest.digits_digest, manifest.classes, splits, root)
+
+
+def _spec_in(manifest: Manifest, root: Path) -> LayoutSpec:
+    try:
+        return LayoutSpec.model_validate_json(json.dumps(manifest.spec))
+    except ValueError:
+        raise BuildError(f"{root / MANIFEST}: its layout is not one of this version") from None
+
+
+# --- models ---------------------------------------------------------------------------------------------------------
+
+
+def check_model(model: str) -> None:
+    """Refuse what is neither one of `MODELS` nor a network in the paper's notation.
+
+    Raises
+    ------
+    InputError
+        With the name that may have been meant, or the place in the notation.
+    """
+    if "-" in model:
+        parse_layers(model)
+    elif model not in MODELS:
+        names = {name.upper(): name for name in MODELS}
+        close = get_close_matches(model.upper(), names, n=1, cutoff=0.4)
+        hint = f"did you mean {names[close[0]]}?" if close else f"there are {', '.join(MODELS)}"
+        raise InputError(f"no model {model!r}; {hint} (a network in the paper's notation will do as well)")
+
+
+def make_network(model: str, classes: int, slots: int) -> Network | Oracle:
+    """One of `MODELS`, or a network in the paper's notation, for numbers of `slots` digits of `classes` classes."""
+    check_model(model)
+    if model == "oracle":
+        return Oracle(classes, slots)
+    return lenet(classes**slots, model) if model in MODELS else parse_network(model, INPUT_SHAPE, classes**slots)
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network trained on one dataset."""
+
+    dataset: Dataset
+    model: str
+    seed: int = 0
+    epochs: int = DEFAULT_EPOCHS
+    recipe: Recipe = DEFAULT_RECIPE
+    precision: Precision = "float32"
+    device: str = "auto"
+
+    @property
+    def measured_on(self) -> Split:
+        """Name of the split that the model is measured on."""
+        return list(self.dataset.splits)[1]
+
+    @property
+    def target(self) -> Target:
+        """What the model predicts."""
+        return target_of(self.model)
+
+    @property
+    def file(self) -> str:
+        """Where the run is stored under a grid's folder."""
+        plain = self.model in MODELS
+        model = self.model if plain else f"net-{hashlib.sha256(self.model.encode()).hexdigest()[:10]}"
+        return f"{self.dataset.spec.name}/{model}-{self.seed}.json"
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the run, but for the machine's arithmetic."""
+        data = self.dataset
+        return {
+            "dataset": data.spec.name,
+            "spec": data.spec.digest,
+            "digits": data.digits,
+            "data_seed": data.seed,
+            "splits": {name: dict(entry) for name, entry in data.splits.items()},
+            "measured_on": self.measured_on,
+            "classes": data.classes,
+            "slots": data.slots,
+            "model": self.model,
+            "notation": _notation(self.model, data.classes, data.slots),
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "recipe": asdict(self.recipe),
+            "precision": self.precision,
+        }
+
+
+def target_of(model: str) -> Target:
+    """What a model predicts: the oracle a number's digits, all others the number."""
+    return "digits" if model == "oracle" else "number"
+
+
+@cache
+def _notation(model: str, classes: int, slots: int) -> str:
+    with torch.random.fork_rng([]):
+        return make_network(model, classes, slots).notation
+
+
+def run_one(run: Run, path: Path, *, keep: bool = False, progress: Callable[[History], None] | None = None) -> Record:
+    """Train, measure and store one run; a stored one is only read, an interrupted one goes on from its checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The run's JSON file. Its checkpoint lies beside it (`.pt`).
+    keep : bool
+        Keep the checkpoint, which holds the weights, when the run has ended.
+
+    Raises
+    ------
+    InputError
+        The stored run differs in something that determines it.
+    """
+    identity = run.identity()
+    checkpoint = path.with_suffix(".pt")
+    if path.exists():
+        record = read_record(path)
+        _refuse_other(path, record["determined_by"], identity, identity)
+        if checkpoint.exists() or not keep:
+            return record
+    device = resolve_device(run.device)
+    train, test = (run.dataset.load(split, run.target, device) for split in run.dataset.splits)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(run.seed)
+        net = make_network(run.model, run.dataset.classes, run.dataset.slots)
+    history = fit(
+        net,
+        train,
+        test,
+        epochs=run.epochs,
+        seed=run.seed,
+        device=run.device,
+        recipe=run.recipe,
+        precision=run.precision,
+        checkpoint=checkpoint,
+        about={key: value for key, value in identity.items() if key not in _OF_FIT},
+        progress=progress,
+    )
+    measured = evaluate(net, test, history.normalisation, device)
+    wrong = np.flatnonzero(measured.wrong)
+    predictions = to_numbers(measured.predictions, run.dataset.classes)
+    record = {
+        "format": RECORD_FORMAT,
+        "determined_by": identity,
+        "environment": environment(device),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "seconds": sum(history.seconds),
+        "error_percent": measured.error,
+        "wrong": wrong.tolist(),
+        "predicted": predictions[wrong].tolist(),
+        "predictions_sha256": hashlib.sha256(predictions.astype("<i8").tobytes()).hexdigest(),
+        "history": asdict(history),
+    }
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    write_file(path, f"{{\n{lines}\n}}\n".encode())
+    if not keep:
+        checkpoint.unlink(missing_ok=True)
+    return read_record(path)
+
+
+_OF_FIT = {"seed", "epochs", "recipe", "precision"}  # what `fit` puts into the checkpoint by itself
+
+
+def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Numbers int64 (N,) of predictions that are numbers (N,), or digits (N, k), the most significant first."""
+    if predictions.ndim == 1:
+        return predictions
+    numbers: NDArray[np.int64] = predictions @ classes ** np.arange(predictions.shape[1] - 1, -1, -1, dtype=np.int64)
+    return numbers
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a run was made with, and on."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "mnistcompose": __version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor()
+
+
+def read_record(path: Path) -> Record:
+    """Read a stored run.
+
+    Raises
+    ------
+    BuildError
+        It is damaged, or of another format.
+    """
+    with failing("read", path):
+        text = path.read_bytes()
+    try:
+        record: Record = json.loads(text)
+        if record["format"] != RECORD_FORMAT:
+            raise BuildError(f"{path}: format {record['format']!r}; this version reads {RECORD_FORMAT}")
+        _ = record["determined_by"]["model"], record["history"]["test_error"], len(record["wrong"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BuildError(f"{path}: damaged, or not a run; delete it to run it again") from None
+    return record
+
+
+def _refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        found, expected = stored.get(key), wanted[key]
+        if isinstance(found, dict) and isinstance(expected, dict) and found != expected:
+            for part in sorted({*found, *expected}):
+                if found.get(part) != expected.get(part):
+                    key, found, expected = f"{key}.{part}", found.get(part), expected.get(part)
+                    break
+        if found != expected:
+            raise InputError(f"{path}: was made with {key} = {found!r}, not {expected!r}; choose another output folder")
+
+
+# --- the grid -------------------------------------------------------------------------------------------------------
+
+
+def grid(datasets: Sequence[Dataset], models: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[Run]:
+    """All runs of a grid, a whole table of one seed before the next; `settings` are the other fields of `Run`."""
+    return [Run(data, model, seed, **settings) for seed, data, model in product(seeds, datasets, models)]
+
+
+def run_grid(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    keep: bool = False,
+    executor: Executor | None = None,
+    on_epoch: Callable[[Run, History], None] = lambda *_: None,
+    on_end: Callable[[Run, Record], None] = lambda *_: None,
+) -> list[Record]:
+    """Do the runs that the folder does not hold yet, here or on an executor; returns all records, in order.
+
+    A folder may grow by datasets, models and seeds, but keeps one recipe, one data seed, and one number of epochs a
+    model. One run's failure does not stop the others.
+
+    Raises
+    ------
+    InputError
+        The folder holds runs of another grid; names the file and the field.
+    BuildError
+        At least one run has failed.
+    """
+    stored = read_records(out)
+    for wanted, (path, record) in product([run.identity() for run in runs], stored.items()):
+        _check_fits(path, record["determined_by"], wanted)
+    records: dict[str, Record] = {}
+    failures: list[str] = []
+
+    def finish(run: Run, result: Callable[[], Record]) -> None:
+        try:
+            records[run.file] = result()
+        except BuildError as error:
+            failures.append(f"{run.file}: {error}")
+        except BrokenProcessPool:
+            failures.append(f"{run.file}: its process has died")
+        else:
+            on_end(run, records[run.file])
+
+    if executor is None:
+        for run in runs:
+            finish(run, partial(run_one, run, out / run.file, keep=keep, progress=partial(on_epoch, run)))
+    else:
+        waiting = {executor.submit(run_one, run, out / run.file, keep=keep): run for run in runs}
+        for done in as_completed(waiting):
+            finish(waiting[done], done.result)
+    if failures:
+        more = f" (and {len(failures) - 1} more failed)" if len(failures) > 1 else ""
+        raise BuildError(f"{failures[0]}{more}; the same command runs what is missing")
+    return [records[run.file] for run in runs]
+
+
+def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    keys = ["recipe", "precision", "data_seed", "measured_on"]
+    keys += ["spec", "digits", "splits"] if stored["dataset"] == wanted["dataset"] else []
+    keys += ["epochs"] if stored["model"] == wanted["model"] else []
+    _refuse_other(path, stored, wanted, keys)
+
+
+def read_records(out: Path) -> dict[Path, Record]:
+    """All runs stored under a grid's folder."""
+    return {path: read_record(path) for path in sorted(out.glob("*/*.json"))}
+
+
+def process_pool(jobs: int) -> ProcessPoolExecutor:
+    """Processes that share the processor's cores evenly, and end with this one."""
+    threads = max(1, torch.get_num_threads() // jobs)
+    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,))
+
+
+def _begin_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+    signal(SIGINT, SIG_DFL)  # Ctrl-C reaches every process: end at once, and do not begin the next run
+
+    def end_with_parent() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()

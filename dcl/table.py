@@ -1,0 +1,202 @@
+"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's Table 1 beside them."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .experiment import MODELS, Record
+
+CONFIDENCE = 0.95
+
+# --- statistics -----------------------------------------------------------------------------------------------------
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and the standard deviation of a sample (n - 1), of which a single value has none."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def paper_notation(mean: float, std: float | None) -> str:
+    """The paper's way to write percentages: 9.14(07) is 9.14 with a standard deviation of 0.07."""
+    return f"{mean:.2f}" if std is None else f"{mean:.2f}({round(100 * std):02d})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two models' error rates, in percentage points, and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_difference(
+    model: NDArray[np.bool_], baseline: NDArray[np.bool_], confidence: float = CONFIDENCE
+) -> Difference:
+    """Confidence interval of the difference between two models that were measured on the same test images.
+
+    A sample of test images and a sample of run seeds are crossed: an image's difference recurs over seeds, a seed's
+    over images. The variance of the mean is that of the images' means, plus that of the seeds' means, less the
+    residual that both contain; Student's t has Satterthwaite's degrees of freedom. With a single seed the interval
+    covers the choice of test images only.
+
+    Parameters
+    ----------
+    model, baseline : bool (seeds, images)
+        Whether the answer was wrong.
+    """
+    from scipy import stats
+
+    differences = 100.0 * (model.astype(np.int8) - baseline.astype(np.int8))
+    seeds, images = differences.shape
+    mean = float(differences.mean())
+    by_image, by_seed = differences.mean(0), differences.mean(1)
+    of_images = float(by_image.var(ddof=1)) / images
+    of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    residual = differences - by_image - by_seed[:, None] + mean
+    shared = float((residual**2).sum()) / max(1, (images - 1) * (seeds - 1)) / (images * seeds)
+    variance = max(of_images, of_seeds, of_images + of_seeds - shared)
+    if variance == 0:
+        return Difference(mean, mean, mean)
+    freedom = (of_images + of_seeds) ** 2 / (of_images**2 / (images - 1) + of_seeds**2 / max(1, seeds - 1))
+    low, high = stats.t.interval(confidence, freedom, loc=mean, scale=variance**0.5)
+    return Difference(mean, float(low), float(high))
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one dataset. Errors in percent of the images that were measured."""
+
+    dataset: str
+    model: str
+    error_percent: float
+    std_percent: float | None  # over run seeds; None with a single one
+    runs: int
+    paper_percent: float | None
+    paper_std_percent: float | None
+    difference: float | None  # to the baseline, of the seeds that both have, percentage points
+    low: float | None
+    high: float | None
+    gain_percent: float | None  # (baseline - model) / baseline
+    paper_gain_percent: float | None
+    epochs: int
+    parameters: int
+    seconds: float  # of training, a run
+
+
+@cache
+def paper_table() -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean and standard deviation of the error in percent, by dataset and model: the paper's Table 1."""
+    text = (files("dcl") / "table1.csv").read_text()
+    rows = csv.DictReader(io.StringIO(text))
+    return {(r["dataset"], r["model"]): (float(r["error_percent"]), float(r["std_percent"])) for r in rows}
+
+
+def summarise(records: Iterable[Record]) -> list[Row]:
+    """Rows of the table, by dataset and model; models in the paper's order."""
+
+    def place(record: Record) -> tuple[str, int, str]:
+        run = record["determined_by"]
+        known = run["model"] in MODELS
+        return run["dataset"], MODELS.index(run["model"]) if known else len(MODELS), run["model"]
+
+    rows = []
+    for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
+        by_model = {key[2]: list(group) for key, group in groupby(of_dataset, place)}
+        baseline = by_model.get("baseline", [])
+        rows += [_row(dataset, model, group, baseline) for model, group in by_model.items()]
+    return rows
+
+
+def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) -> Row:
+    mean, std = mean_and_std([record["error_percent"] for record in group])
+    published = group[0]["determined_by"]["measured_on"] == "test"
+    paper, paper_std = (published and paper_table().get((dataset, model))) or (None, None)
+    paper_base = paper_table().get((dataset, "baseline"), (None,))[0]
+    interval: tuple[float | None, float | None, float | None] = (None, None, None)
+    gain = paper_gain = None
+    base = {record["determined_by"]["seed"]: record for record in baseline}
+    shared = [r for r in group if r["determined_by"]["seed"] in base]
+    if model != "baseline" and shared:
+        counterparts = [base[r["determined_by"]["seed"]] for r in shared]
+        difference = paired_difference(_wrong(shared), _wrong(counterparts))
+        interval = (difference.mean, difference.low, difference.high)
+        reference = mean_and_std([record["error_percent"] for record in counterparts])[0]
+        gain = 100 * (0 - difference.mean) / reference if reference else None
+        paper_gain = 100 * (1 - paper / paper_base) if paper and paper_base else None
+    return Row(
+        dataset,
+        model,
+        mean,
+        std,
+        len(group),
+        paper,
+        paper_std,
+        *interval,
+        gain,
+        paper_gain,
+        group[0]["determined_by"]["epochs"],
+        group[0]["parameters"],
+        mean_and_std([record["seconds"] for record in group])[0],
+    )
+
+
+def _wrong(records: Sequence[Record]) -> NDArray[np.bool_]:
+    run = records[0]["determined_by"]
+    wrong = np.zeros((len(records), run["splits"][run["measured_on"]]["images"]), np.bool_)
+    for row, record in zip(wrong, records, strict=True):
+        row[record["wrong"]] = True
+    return wrong
+
+
+def _optional(template: str, *values: float | None) -> str:
+    return "" if None in values else template.format(*values)
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "dataset": lambda row: row.dataset,
+    "model": lambda row: row.model,
+    "error %": lambda row: paper_notation(row.error_percent, row.std_percent),
+    "paper %": lambda row: (
+        "" if row.paper_percent is None else paper_notation(row.paper_percent, row.paper_std_percent)
+    ),
+    "to baseline [95 %]": lambda row: _optional("{:+.2f} [{:+.2f}, {:+.2f}]", row.difference, row.low, row.high),
+    "gain %": lambda row: _optional("{:.1f}", row.gain_percent),
+    "paper's": lambda row: _optional("{:.1f}", row.paper_gain_percent),
+    "parameters": lambda row: f"{row.parameters:,}",
+    "runs": lambda row: str(row.runs),
+    "epochs": lambda row: str(row.epochs),
+    "seconds": lambda row: f"{row.seconds:.0f}",
+}
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Table for a README."""
+    lines = [" | ".join(COLUMNS), " | ".join(["---", "---", *["---:"] * (len(COLUMNS) - 2)])]
+    lines += [" | ".join(show(row) for show in COLUMNS.values()) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Every field of every row, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    writer.writerows(map(astuple, rows))
+    return text.getvalue().rstrip("\n")
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Every field of every row, unrounded."""
+    return json.dumps([asdict(row) for row in rows], indent=1)

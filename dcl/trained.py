@@ -1,0 +1,91 @@
+"""A trained network, back from its checkpoint, and what it makes of images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mnistcompose.errors import BuildError, InputError
+
+from .experiment import Dataset, make_network, target_of, to_numbers
+from .training import History, Normalisation, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network from a checkpoint, and what belongs to it."""
+
+    net: nn.Module
+    normalisation: Normalisation
+    identity: Mapping[str, Any]
+    epochs: int  # trained so far
+
+    @property
+    def target(self) -> Literal["number", "digits"]:
+        """What the network predicts."""
+        return target_of(self.identity["model"])
+
+    def check_fits(self, dataset: Dataset) -> None:
+        """Refuse a dataset of other numbers than the network was trained on."""
+        for field in ("slots", "classes"):
+            found, wanted = getattr(dataset, field), self.identity[field]
+            if found != wanted:
+                raise InputError(f"{dataset.spec.name}: {field} = {found}, the model was trained with {wanted}")
+
+
+def load_trained(run: Path) -> Trained:
+    """Load a run's network from its folder, its JSON file or its checkpoint.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    BuildError
+        It is damaged.
+    """
+    path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
+    state = load_checkpoint(path)
+    try:
+        identity, history = state["identity"], History.from_dict(state["history"])
+        net = make_network(identity["model"], identity["classes"], identity["slots"])
+        net.load_state_dict(state["weights"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None
+    return Trained(net.eval(), history.normalisation, identity, history.epochs)
+
+
+def error_by_position(
+    predictions: NDArray[np.int64], targets: NDArray[np.int64], classes: int, slots: int
+) -> list[float]:
+    """Share of wrong digits at each position, in percent; of numbers (N,) or of digits (N, k)."""
+    powers = classes ** np.arange(slots - 1, -1, -1, dtype=np.int64)
+    digits = [a if a.ndim == 2 else a[:, None] // powers % classes for a in (predictions, targets)]
+    return [100 * float(share) for share in (digits[0] != digits[1]).mean(0)]
+
+
+def read_numbers(
+    trained: Trained, images: Sequence[NDArray[np.uint8]], device: torch.device, best: int = 3
+) -> list[list[tuple[str, float]]]:
+    """Best guesses for images (28, 28), each with its probability; a classifier a position gives one guess."""
+    slots, classes = trained.identity["slots"], trained.identity["classes"]
+    normalise = trained.normalisation.on(device)
+    with torch.inference_mode():
+        outputs = trained.net.to(device)(normalise(torch.from_numpy(np.stack(images)[:, None]).to(device)))
+        shares, guesses = outputs.softmax(-1).topk(1 if outputs.ndim == 3 else min(best, outputs.shape[-1]))
+    if outputs.ndim == 3:
+        shares, guesses = shares.prod(1), torch.from_numpy(to_numbers(guesses[..., 0].cpu().numpy(), classes))[:, None]
+    return [
+        [(_written(number, classes, slots), share) for number, share in zip(*both, strict=True)]
+        for both in zip(guesses.tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def _written(number: int, classes: int, slots: int) -> str:
+    """A number with its leading zeros; its digits apart where there are more than ten."""
+    digits = [number // classes**power % classes for power in range(slots - 1, -1, -1)]
+    return ("" if classes <= 10 else "-").join(map(str, digits))
