@@ -47,7 +47,7 @@ from dcl.training import Recipe, evaluate
 from mnistcompose.builder import build
 from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.spec import load_spec
+from mnistcompose.spec import dump_spec, load_spec
 
 QUICK = Recipe(batch_size=32, lr=0.05)
 
@@ -92,8 +92,7 @@ def quick(data: Dataset, model: str = "baseline", **changes: object) -> Run:
 def test_a_dataset_is_found_by_name_folder_or_file_and_built_when_missing(tmp_path: Path, folder: Path) -> None:
     spec = load_spec("MNIST-II-01").model_copy(update={"train": 120, "test": 30})
     file = tmp_path / "tiny.yaml"
-    text = (Path(experiment.__file__).parent.parent / "specs/MNIST-II-01.yaml").read_text()
-    file.write_text(text + "train: 120\ntest: 30\n")
+    file.write_text(dump_spec(load_spec("MNIST-II-01")) + "train: 120\ntest: 30\n")
     built: list[str] = []
     made = [open_dataset(str(file), seed=5, folder=tmp_path, building=built.append) for _ in range(2)]
     assert built == [str(tmp_path / f"{spec.name}-seed5")]
