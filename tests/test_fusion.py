@@ -97,6 +97,9 @@ def test_every_pair_comes_as_often():
 def test_gradcheck(kind, fusion, filters):
     module, x = make(kind, filters, fusion, 3, outputs=3)
     module.double().eval()
+    for biases in (module.theta_bias, module.mix_bias):  # away from zero, where a ReLU has no derivative
+        for bias in biases:
+            nn.init.normal_(bias)
     x = x[:2, ..., :4, :4] if kind == "conv" else x[:2]
     parameters = list(module.parameters())
     names = [name for name, _ in module.named_parameters()]
