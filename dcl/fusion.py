@@ -62,17 +62,18 @@ class _DCL(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise both stages as He et al. do layers before a ReLU, and the biases with zero.
+        """Initialise both stages as torch does its own layers: uniform, within 1 / sqrt(fan in).
 
-        The paper is silent. With torch's own, smaller initialisation the product of the branches starts far below eps,
-        so that z hardly depends on x and training sets in late.
+        The paper is silent. This sets in later than the larger values of He et al., and ends lower: after 10 epochs of
+        MNIST-III-10 at 11.8 % against 13.2 % (A2) and 12.3 % against 16.0 % (A3S), on validation images
+        (`results/recipe` and `results/recipe/he-init`).
         """
-        for weights in (self.theta, self.mix):
-            for weight in weights:
-                nn.init.normal_(weight, std=(2 / weight[0].numel()) ** 0.5)
-        for biases in (self.theta_bias, self.mix_bias):
-            for bias in biases or ():
-                nn.init.zeros_(bias)
+        for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
+            for branch, weight in enumerate(weights):
+                bound = weight[0].numel() ** -0.5
+                nn.init.uniform_(weight, -bound, bound)
+                if biases is not None:
+                    nn.init.uniform_(biases[branch], -bound, bound)
 
     def responses(self, x: Tensor, active: Sequence[int] | None = None) -> list[Tensor]:
         """v(t) of the active branches (all of them, unless told), each in the shape of the output."""

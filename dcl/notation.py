@@ -236,7 +236,7 @@ def plan_network(text: str, input_shape: tuple[int, int, int], classes: int) -> 
 
 
 def parse_network(text: str, input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Network:
-    """Make the network that the notation describes; plain layers are initialised as torch does, DCL as `DCLLinear`.
+    """Make the network that the notation describes, with torch's own initialisation.
 
     Parameters
     ----------
