@@ -1,12 +1,11 @@
 """`mnistcompose build`: make datasets."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+from .shared import digits_option, image_bar
 
 
 @click.command()
@@ -22,13 +21,7 @@ import click
 @click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]")
 @click.option("--shard-size", default=10_000, show_default=True, metavar="N", help="Images in a file, n x 1000.")
 @click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: one a core]")
-@click.option(
-    "--digits",
-    type=click.Path(path_type=Path),
-    envvar="MNISTCOMPOSE_DIGITS",
-    show_envvar=True,
-    help="Folder of IDX files to use instead of the bundled MNIST.",
-)
+@digits_option
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
@@ -69,7 +62,7 @@ def build(
     for spec in specs:
         folder = out if out and alone else (out or Path("data")) / spec.name
         total = (spec.train if train is None else train) + (spec.test if test is None else test)
-        with bar(spec.name, total) as advance:
+        with image_bar(spec.name, total) as advance:
             report = builder.build(
                 spec,
                 folder,
@@ -92,18 +85,3 @@ def build(
                 f"{folder}: {images} images, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
                 f"{report.made} shards made, {report.kept} kept"
             )
-
-
-@contextmanager
-def bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar on a terminal; elsewhere be quiet."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda images: progress.advance(task, images)

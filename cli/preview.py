@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from .shared import digits_option
+
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...")
@@ -14,13 +16,7 @@ import click
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
-@click.option(
-    "--digits",
-    type=click.Path(path_type=Path),
-    envvar="MNISTCOMPOSE_DIGITS",
-    show_envvar=True,
-    help="Folder of IDX files to use instead of the bundled MNIST.",
-)
+@digits_option
 def preview(
     names: tuple[str, ...],
     every: bool,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from .shared import digits_option, image_bar
+
 
 def _amount(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """Read a number of samples, or 'all', which is -1."""
@@ -23,13 +25,7 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
     callback=_amount,
     help="Render so many samples again, and compare every pixel and label.",
 )
-@click.option(
-    "--digits",
-    type=click.Path(path_type=Path),
-    envvar="MNISTCOMPOSE_DIGITS",
-    show_envvar=True,
-    help="Folder of the digit set that the datasets were made from, if not MNIST.",
-)
+@digits_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
 def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, as_json: bool) -> None:
     """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
@@ -40,11 +36,9 @@ def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, a
 
     from mnistcompose import verification
 
-    from .build import bar
-
     good = True
     for folder in folders:
-        with bar(str(folder), None) as advance:
+        with image_bar(str(folder), None) as advance:
             report = verification.verify(folder, rerender=render, digits=digits, progress=advance)
         good &= report.ok
         if as_json:

@@ -1,21 +1,20 @@
 import hashlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from disk import file_limit
 
 from mnistcompose import (
     BuildError,
@@ -306,17 +305,6 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path):
 
 
 # --- interruptions --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """A disk that is full, as far as one file can tell."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_gives_one_line_and_the_build_goes_on_later(finished: Path, tmp_path: Path):

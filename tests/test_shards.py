@@ -1,15 +1,13 @@
 import hashlib
 import json
-import resource
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from disk import file_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,17 +222,6 @@ def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeyp
     with h5py.File(moved / "train.h5") as file:
         assert np.array_equal(file["labels"][:1000], parts[0].labels)
         assert (file["labels"][1000:] == -1).all()
-
-
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """A disk that is full, as far as one file can tell."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path):
