@@ -55,8 +55,8 @@ class Recipe:
         A value is out of its range.
     """
 
-    batch_size: int = 64
-    lr: float = 0.08  # the highest learning rate of the schedule
+    batch_size: int = 128
+    lr: float = 0.1  # the highest learning rate of the schedule
     momentum: float = 0.9  # Nesterov's
     weight_decay: float = 1e-3  # of weights; biases and normalisation layers have none
     schedule: Schedule = "one-cycle"
