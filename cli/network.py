@@ -7,7 +7,7 @@ import click
 
 def _shape(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int, int]:
     parts = value.lower().split("x")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 10 for part in parts):
         raise click.BadParameter(f"{value!r}: should be channels x height x width, as in 1x28x28")
     channels, height, width = map(int, parts)
     return channels, height, width
@@ -29,7 +29,8 @@ def network(notation: str, shape: tuple[int, int, int], classes: int, as_json: b
     from dcl.networks import VARIANTS, lenet_notation
     from dcl.notation import Cost, plan_network
 
-    text = lenet_notation(classes, notation) if notation in VARIANTS else notation
+    named = notation in VARIANTS or not notation.startswith(("C", "MP", "FC", "D", "OUT"))
+    text = lenet_notation(classes, notation) if named else notation
     written, costs = plan_network(text, shape, classes)
     total = Cost(
         "total",

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from torch import nn
 
@@ -31,6 +31,8 @@ from .fusion import DCLConv2d, DCLLinear, Fusion
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_NUMBER = 1_000_000  # of a kernel, a stride, filters ...
+MAX_BRANCHES = 100
+MAX_OUTPUTS = 1_000_000_000  # of one layer, for one image
 MAX_LENGTH = 10_000  # characters
 Shape = tuple[int, ...]
 
@@ -75,7 +77,7 @@ class Layer:
             case "FC":
                 return f"FC{self.filters}{dcl}"
             case "D":
-                return f"D{self.ratio:g}"
+                return "D" + f"{self.ratio:.9f}".rstrip("0").rstrip(".")
             case _:
                 return f"OUT{dcl}"
 
@@ -92,7 +94,9 @@ class _Reader:
     def fail(self, wanted: str, at: int | None = None) -> NoReturn:
         place = self.at if at is None else at
         found = repr(self.text[place : place + 12]) if place < len(self.text) else "the end"
-        raise InputError(f"network {self.text[:80]!r}: character {place + 1}: found {found}, expected {wanted}")
+        raise InputError(
+            f"network {_excerpt(self.text, place)}: character {place + 1}: found {found}, expected {wanted}"
+        )
 
     def take(self, pattern: str) -> str | None:
         """Read what matches, if it comes next."""
@@ -102,12 +106,18 @@ class _Reader:
         self.at = found.end()
         return found[0]
 
-    def number(self, wanted: str, least: int = 1) -> int:
+    def number(self, wanted: str, least: int = 1, most: int = MAX_NUMBER) -> int:
         start = self.at
         digits = self.take(r"[0-9]{1,9}(?![0-9])")
-        if digits is None or not least <= int(digits) <= MAX_NUMBER:
-            self.fail(f"{wanted}, a number from {least} to {MAX_NUMBER:,}", start)
+        if digits is None or not least <= int(digits) <= most:
+            self.fail(f"{wanted}, a number from {least} to {most:,}", start)
         return int(digits)
+
+
+def _excerpt(text: str, at: int) -> str:
+    """What stands around a character, which a caret precedes."""
+    before, after = text[max(at - 32, 0) : at], text[at : at + 16]
+    return repr(("..." if at > 32 else "") + before + "^" + after + ("..." if at + 16 < len(text) else ""))
 
 
 def parse_layers(text: str) -> list[Layer]:
@@ -174,7 +184,9 @@ def _dcl(reader: _Reader) -> Dcl | None:
         return None
     sizes = [reader.number("branches, as in [3x100S]")]
     if reader.take("x"):
-        sizes = [reader.number("filters of a branch")] * min(sizes[0], 1000)
+        if sizes[0] > MAX_BRANCHES:
+            reader.fail(f"at most {MAX_BRANCHES} branches", start)
+        sizes = [reader.number("filters of a branch")] * sizes[0]
     else:
         while reader.take(r"\+"):
             sizes.append(reader.number("filters of a branch"))
@@ -183,8 +195,8 @@ def _dcl(reader: _Reader) -> Dcl | None:
         reader.take("D")
     if not reader.take(r"\]"):
         reader.fail("'S', 'D' or ']'")
-    if len(sizes) < 2:
-        reader.fail("two branches or more, as in [2x100] or [64+32]", start)
+    if not 2 <= len(sizes) <= MAX_BRANCHES:
+        reader.fail(f"two branches or more, at most {MAX_BRANCHES}, as in [2x100] or [64+32]", start)
     return Dcl(tuple(sizes), fusion)
 
 
@@ -217,8 +229,8 @@ class Cost:
 class Network(nn.Sequential):
     """A network that was written in the notation, and still knows how; its `costs` are a row a layer."""
 
-    def __init__(self, modules: list[nn.Module], notation: str, costs: tuple[Cost, ...]) -> None:
-        super().__init__(*modules)
+    def __init__(self, *modules: Any, notation: str = "", costs: tuple[Cost, ...] = ()) -> None:
+        super().__init__(*modules)  # a slice of a network is made of an OrderedDict, and has no notation
         self.notation = notation
         self.costs = costs
 
@@ -263,7 +275,7 @@ def parse_network(text: str, input_shape: tuple[int, int, int] = (1, 28, 28), cl
             modules.append(nn.Flatten())
         modules.append(make())
         shape = cost.shape
-    return Network(modules, "-".join(map(str, layers)), tuple(cost for cost, _ in steps))
+    return Network(*modules, notation="-".join(map(str, layers)), costs=tuple(cost for cost, _ in steps))
 
 
 def _checked(text: str, input_shape: tuple[int, int, int], classes: int) -> tuple[list[Layer], list["_Step"]]:
@@ -289,8 +301,10 @@ def _plan(layers: list[Layer], shape: Shape, classes: int, text: str) -> Iterato
             step = _conv(layer, shape, text)
         else:
             step = _full(layer, shape, layer.filters or classes)
-        yield step
         shape = step[0].shape
+        if math.prod(shape) > MAX_OUTPUTS:
+            raise _unfit(layer, shape, text, f"more than {MAX_OUTPUTS:,} outputs for one image", "making")
+        yield step
         needs_relu = layer.kind in {"C", "FC"} and layer.dcl is None and index != last
         pooled_next = index + 1 < len(layers) and layers[index + 1].kind == "MP"
         if waiting or (needs_relu and not pooled_next):
@@ -313,9 +327,9 @@ def _spatial(layer: Layer, shape: Shape, text: str, *, round_up: bool) -> tuple[
     return sides[0], sides[1]
 
 
-def _unfit(layer: Layer, shape: Shape, text: str, why: str) -> InputError:
-    size = "x".join(map(str, shape))
-    return InputError(f"network {text[:80]!r}: character {layer.position + 1}: {layer} on an input of {size}: {why}")
+def _unfit(layer: Layer, shape: Shape, text: str, why: str, how: str = "on an input of") -> InputError:
+    size, at = "x".join(map(str, shape)), layer.position
+    return InputError(f"network {_excerpt(text, at)}: character {at + 1}: {layer} {how} {size}: {why}")
 
 
 def _pool(layer: Layer, shape: Shape, text: str) -> _Step:

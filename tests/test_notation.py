@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcl.fusion import DCLConv2d, DCLLinear
 from dcl.notation import parse_layers, parse_network, plan_network
+from mnistcompose.cli import main
 from mnistcompose.errors import InputError
 
 SMALL = st.integers(1, 4)
@@ -29,7 +30,7 @@ CONV = st.builds(
 )
 POOL = st.builds(lambda k, s: f"MP{k}S{s}", st.integers(1, 3), st.integers(1, 3)) | st.just("MP3(S2P1)")
 FULL = st.builds(lambda m, dcl: f"FC{m}{dcl}", SMALL, DCL)
-DROP = st.sampled_from(["D0.5", "D0.25", "D0"])
+DROP = st.sampled_from(["D0.5", "D0.25", "D0", "D0.123456789", "D.999999999", "D0.0000001"])
 NETWORKS = st.builds(
     lambda convs, fulls, out: "-".join([*convs, *fulls, *out]),
     st.lists(CONV | POOL | DROP, max_size=4),
@@ -132,6 +133,10 @@ def test_the_paper_writes_options_in_two_ways():
         ("FC5[1x3]", 4, "two branches"),
         ("FC5[3]", 4, "two branches"),
         ("FC5[2x]", 7, "filters"),
+        ("FC5[5000x3]", 4, "at most 100 branches"),
+        ("FC5[" + "+".join("1" * 200) + "]", 4, "at most 100"),
+        ("C1@1-" * 30 + "X", 151, "^X'"),
+        ("C1(P1000000)@1-OUT", 1, "outputs"),
         ("FC5[2x3Q]", 8, "'S', 'D' or ']'"),
         ("FC5[2x3", 8, "']'"),
         ("FC5-C3@2", 5, "needs an image"),
@@ -144,6 +149,13 @@ def test_an_error_points_at_the_character(text, character, words):
     assert f"character {character}:" in str(caught.value)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_a_part_of_a_network_is_a_network():
+    net = parse_network("C3@4-MP2S2-FC6-OUT", (1, 8, 8), 3)
+    x = torch.randn(2, 1, 8, 8)
+    assert torch.equal(net[3:](net[:3](x)), net(x))
 
 
 def test_what_no_memory_holds_is_refused_before_it_is_made():
@@ -158,3 +170,18 @@ def test_what_no_memory_holds_is_refused_before_it_is_made():
 def test_no_text_gets_another_error(text):
     with suppress(InputError):
         plan_network(text, (1, 28, 28), 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["A3s"], "did you mean A3S"),
+        (["C5@20-OTU"], "character 7"),
+        (["OUT", "--input", "1x28x" + "9" * 5000], "1x28x28"),
+    ],
+)
+def test_the_command_explains_itself(arguments, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["network", *arguments])
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
