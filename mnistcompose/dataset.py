@@ -18,7 +18,7 @@ from .digits import DigitBank, Split, load_digits
 from .errors import BuildError, InputError
 from .render import labels, render
 from .sampling import Draws, draw, draw_at
-from .shards import ShardEntry, SplitName, column_of, failing, file_digest, read_manifest, read_shard
+from .shards import ShardEntry, SplitName, check_digest, column_of, failing, file_digest, read_manifest, read_shard
 from .spec import SIZE, LayoutSpec
 
 try:
@@ -227,11 +227,7 @@ class ShardedDigits(_Digits):
         with ThreadPoolExecutor() as pool:
             digests = pool.map(file_digest, [self.root / shard.name for shard in self._shards])
             for shard, digest in zip(self._shards, digests, strict=True):
-                if digest != shard.sha256:
-                    raise BuildError(
-                        f"{self.root / shard.name}: damaged: its SHA-256 is {digest[:12]}..., in the manifest "
-                        f"{shard.sha256[:12]}..."
-                    )
+                check_digest(self.root / shard.name, digest, shard.sha256)
 
     def _read(self, positions: NDArray[np.int64]) -> _Columns:
         shards = np.searchsorted(self._starts, positions, side="right") - 1

@@ -132,6 +132,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_digest(path: Path, found: str, expected: str) -> None:
+    """Refuse a file whose SHA-256 is not the one that the manifest says.
+
+    Raises
+    ------
+    BuildError
+        It is another.
+    """
+    if found != expected:
+        raise BuildError(f"{path}: damaged: its SHA-256 is {found[:12]}..., in the manifest {expected[:12]}...")
+
+
 # --- one shard ------------------------------------------------------------------------------------------------------
 
 
@@ -205,8 +217,7 @@ def read_shard(path: Path, sha256: str) -> Shard:
     """
     with failing("read", path):
         content = path.read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise BuildError(f"{path}: damaged: its SHA-256 is {found[:12]}..., in the manifest {sha256[:12]}...")
+    check_digest(path, hashlib.sha256(content).hexdigest(), sha256)
     try:
         with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
             return _decode(file, path)
