@@ -6,11 +6,11 @@ import lzma
 import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ HELD_OUT = 12  # one in so many training images is for validation: 5,000 of MNIS
 Split = Literal["train", "test", "fit", "validation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DigitBank:
     """The digit images that one split may use.
 
@@ -77,6 +77,24 @@ class _Set:
     train: DigitBank
     test: DigitBank
 
+    @cached_property
+    def fit(self) -> DigitBank:
+        """All training images but those for validation."""
+        return _part(self.train, slice(-self._held_out))
+
+    @cached_property
+    def validation(self) -> DigitBank:
+        """The last training images."""
+        return _part(self.train, slice(-self._held_out, None))
+
+    @property
+    def _held_out(self) -> int:
+        return len(self.train.labels) // HELD_OUT
+
+
+def _part(bank: DigitBank, part: slice) -> DigitBank:
+    return replace(bank, images=bank.images[part], labels=bank.labels[part], boxes=bank.boxes[part])
+
 
 def load_digits(split: Split, folder: Path | None = None) -> DigitBank:
     """Load the digit images of a split.
@@ -96,16 +114,14 @@ def load_digits(split: Split, folder: Path | None = None) -> DigitBank:
     InputError
         The files are missing, damaged, or don't fit together.
     """
-    if split in ("train", "test"):
-        return cast(DigitBank, getattr(_load(folder), split))
-    if split not in ("fit", "validation"):
+    if split not in get_args(Split):
         raise InputError(f"no split {split!r}; there are 'train', 'test', 'fit' and 'validation'")
-    train = _load(folder).train
-    border = len(train.labels) - len(train.labels) // HELD_OUT
-    if border == len(train.labels):
-        raise InputError(f"{folder}: {border} training images are too few to hold some out for validation")
-    part = slice(border) if split == "fit" else slice(border, None)
-    return DigitBank(train.images[part], train.labels[part], train.boxes[part], train.classes, train.digest)
+    digits = _load(folder)
+    if split in ("fit", "validation") and len(digits.train.labels) < HELD_OUT:
+        raise InputError(
+            f"{folder}: {len(digits.train.labels)} training images are too few to hold some out for validation"
+        )
+    return cast(DigitBank, getattr(digits, split))
 
 
 _lock = Lock()  # two threads that want the same set wait for one reading of it

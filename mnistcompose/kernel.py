@@ -2,14 +2,20 @@
 """The compiled kernel: the drawn samples of a whole range, in one call.
 
 Geometry enters as numbers that two machines agree on, becomes 20-bit fixed point, and all that follows is integer
-arithmetic, so that they agree on the images to the bit. Nothing is drawn outside a digit's own box, and no canvas is
-larger than its number.
+arithmetic (in the resize, whole numbers in float64), so that they agree on the images to the bit.
+
+What makes it fast: nothing is touched outside a digit's own box; a digit's crop is asked for before its turn comes; and
+a digit is worked on as one flat tile, in passes that each do one thing, so that all of them but the table look-ups run
+on whole vectors. Tiles and canvas lie transposed, a column after the other: the resize does its first pass along x, is
+turned, and ends in rows.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from .digits import INK
 from .sampling import POSITION
@@ -23,151 +29,246 @@ _FIXED = 20  # fractional bits of source coordinates
 _ONE = 1 << _FIXED
 _CENTER = POSITION // 4  # with UNIT = 5 * 4, a centre is 5 / _CENTER pixels a quantum, without rounding
 
-_inlined = njit(nogil=True)
+_AHEAD = 4  # samples between asking for a digit's pixels and using them
+_LINE = 64  # bytes that come from memory together
+_LANES = 8  # a tile's height is a multiple of it, so that no column has a remainder
+_PITCH = 32  # numbers from one row to the next in the resize: SIZE, and full vectors
+_KNOWN = 128  # shorter axes have their weights kept
+_GROUP = 4  # source pixels that one pass of the resize adds up
+
+_inlined = njit(nogil=True, error_model="numpy")
 
 
 def _cached(function: Any) -> Any:
     """Compile, and keep the machine code where the user has a folder for it; without one, compile at every start."""
     try:
-        return njit(nogil=True, cache=True)(function)
+        return njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:
-        return njit(nogil=True)(function)
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+# --- source digits --------------------------------------------------------------------------------------------------
+
+
+@_cached
+def pack(images, boxes, starts, pixels):
+    """Copy each image's crop, with a margin of one zero on every side, to where it starts in the zeros `pixels`."""
+    for n in range(len(images)):
+        x0, y0 = np.int64(boxes[n, 0]), np.int64(boxes[n, 1])
+        width, height = np.int64(boxes[n, 2]) - x0, np.int64(boxes[n, 3]) - y0
+        for y in range(height):
+            start = starts[n] + (y + 1) * (width + 2) + 1
+            for x in range(width):
+                pixels[start + x] = images[n, y0 + y, x0 + x]
+
+
+@intrinsic
+def _prefetch(_, array, index):  # noqa: ARG001
+    """Ask for the cache line of an element, and wait for nothing."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(function, [address, word(0), word(3), word(1)])  # to read; keep in all caches; data
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
 
 
 @_inlined
-def _stage(image, box, flip, margin, crop, quads):
-    """Copy the crop, flipped, into a frame of zeros, and pack each pixel with its neighbours right, below and both."""
-    x0, y0 = np.int64(box[0]), np.int64(box[1])
-    width, height = np.int64(box[2]) - x0, np.int64(box[3]) - y0
-    stride, rows = width + 2 * margin, height + 2 * margin
-    crop[: (rows + 1) * stride + 1] = 0
-    for y in range(height):
-        line = image[y0 + (height - 1 - y if flip & 2 else y)]
-        start = (y + margin) * stride + margin
-        if flip & 1:
-            for x in range(width):
-                crop[start + x] = line[x0 + width - 1 - x]
-        else:
-            for x in range(width):
-                crop[start + x] = line[x0 + x]
-    right, below, across = crop[1:], crop[stride:], crop[stride + 1 :]
-    for i in range(rows * stride):
-        quads[i] = (
-            np.uint32(crop[i])
-            | np.uint32(right[i]) << np.uint32(8)
-            | np.uint32(below[i]) << np.uint32(16)
-            | np.uint32(across[i]) << np.uint32(24)
-        )
+def _stage(pixels, start, stride, count, quads):
+    """Pack each pixel of a crop with its neighbours right, below and both."""
+    here, right = pixels[start : start + count], pixels[start + 1 : start + 1 + count]
+    below, across = pixels[start + stride : start + stride + count], pixels[start + stride + 1 :]
+    for i in range(count):
+        quads[i] = np.int64(here[i]) | np.int64(right[i]) << 8 | np.int64(below[i]) << 16 | np.int64(across[i]) << 24
+
+
+# --- a digit --------------------------------------------------------------------------------------------------------
 
 
 @_inlined
-def _sample_row(quads, stride, tx, ty, step_x, step_y, row, length):
-    """Bilinear values along one canvas row."""
-    for i in range(length):
-        sx = tx + i * step_x
-        sy = ty + i * step_y
-        quad = np.int64(quads[np.uint64((sy >> _FIXED) * stride + (sx >> _FIXED))])
-        fx = (sx >> (_FIXED - 12)) & 4095
-        fy = (sy >> (_FIXED - 12)) & 4095
+def _sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
+    """Fill a tile (columns, rows) with bilinear values; coordinates beyond a crop's margin stop there, at zeros."""
+    x, y = start
+    for column in range(columns):
+        place, part = tile[column * rows : (column + 1) * rows], parts[column * rows : (column + 1) * rows]
+        for i in range(rows):
+            sx = min(max(x + i * down[0], 0), end[0])
+            sy = min(max(y + i * down[1], 0), end[1])
+            place[i] = (sy >> _FIXED) * stride + (sx >> _FIXED)
+            part[i] = ((sx >> (_FIXED - 12)) & 4095) | ((sy >> (_FIXED - 12)) & 4095) << 16
+        x, y = x + step[0], y + step[1]
+    for i in range(columns * rows):
+        tile[i] = quads[tile[i]]
+    for i in range(columns * rows):
+        quad = np.int64(tile[i])
+        fx, fy = np.int64(parts[i]) & 4095, np.int64(parts[i]) >> 16
         top = (quad & 255) * (4096 - fx) + ((quad >> 8) & 255) * fx
         bottom = ((quad >> 16) & 255) * (4096 - fx) + (quad >> 24) * fx
-        row[i] = (top * (4096 - fy) + bottom * fy + (1 << 23)) >> 24
+        tile[i] = (top * (4096 - fy) + bottom * fy + (1 << 23)) >> 24
 
 
 @_inlined
-def _span(start, step, limit, low, high):
-    """Narrow low .. high to where start + i * step is in (0, limit), with less than a step to spare on either side."""
-    if step > 0:
-        low = max(low, np.int64(np.floor(-start / step)))
-        high = min(high, np.int64(np.ceil((limit - start) / step)) + 1)
-    elif step < 0:
-        low = max(low, np.int64(np.floor((limit - start) / step)))
-        high = min(high, np.int64(np.ceil(-start / step)) + 1)
-    elif start <= 0 or start >= limit:
-        high = low
-    return low, high
+def _has_ink(column):
+    most = np.uint32(0)
+    for i in range(len(column)):
+        most = max(most, column[i])
+    return most >= INK
 
 
 @_inlined
-def _blend(mode, row, length, canvas, offset):
-    """Put one row of a digit on the canvas."""
-    below = canvas[offset : offset + length]
-    if mode == LIGHTEN:
-        for i in range(length):
-            below[i] = max(below[i], row[i])
-    elif mode == ADD:
-        for i in range(length):
-            below[i] = min(np.int64(below[i]) + np.int64(row[i]), 255)
-    elif mode == SCREEN:
-        for i in range(length):
-            below[i] = 255 - ((255 - np.int64(below[i])) * (255 - np.int64(row[i])) * 2 + 254) // 510
-    else:
-        for i in range(length):
-            below[i] = row[i] if row[i] >= INK else max(below[i], row[i])
+def _ink_box(tile, columns, rows, most):
+    """x0, y0, x1, y1 of the tile's ink; all zero without any."""
+    most[:rows] = 0
+    for x in range(columns):
+        column = tile[x * rows : (x + 1) * rows]
+        for y in range(rows):
+            most[y] = max(most[y], column[y])
+    y0, y1 = 0, rows
+    while y0 < rows and most[y0] < INK:
+        y0 += 1
+    if y0 == rows:
+        return 0, 0, 0, 0
+    while most[y1 - 1] < INK:
+        y1 -= 1
+    x0, x1 = 0, columns
+    while not _has_ink(tile[x0 * rows : (x0 + 1) * rows]):
+        x0 += 1
+    while not _has_ink(tile[(x1 - 1) * rows : x1 * rows]):
+        x1 -= 1
+    return x0, y0, x1, y1
 
 
 @_inlined
-def _grown(canvas, pitch, rows, x0, y0, x1, y1):
+def _blend(mode, tile, columns, rows, canvas, offset, stride):
+    """Put a digit on the canvas."""
+    for x in range(columns):
+        above = tile[x * rows : (x + 1) * rows]
+        below = canvas[offset + x * stride : offset + x * stride + rows]
+        if mode == LIGHTEN:
+            for i in range(rows):
+                below[i] = max(below[i], above[i])
+        elif mode == ADD:
+            for i in range(rows):
+                below[i] = min(below[i] + above[i], 255)
+        elif mode == SCREEN:
+            for i in range(rows):
+                below[i] = 255 - ((255 - np.int64(below[i])) * (255 - np.int64(above[i])) * 2 + 254) // 510
+        else:
+            for i in range(rows):
+                below[i] = above[i] if above[i] >= INK else max(below[i], above[i])
+
+
+# --- the number -----------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _grown(canvas, stride, columns, rows, x0, y0, x1, y1):
     """The box with the pixels that became ink only where two digits' faint edges met."""
-    for y in range(rows):
-        for x in range(pitch):
-            if canvas[y * pitch + x] >= INK:
+    for x in range(columns):
+        for y in range(rows):
+            if canvas[x * stride + y] >= INK:
                 x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x + 1), max(y1, y + 1)
     return x0, y0, x1, y1
 
 
 @_inlined
-def _axis(length, first, weights):
-    """Weights that map `length` pixels to 28: `weights[t, j]` for pixel `first[j] + t`, as integers of one sum.
-
-    A longer axis is averaged by area, a shorter one interpolated between pixel centres. Returns the sum, and how many
-    pixels an output takes at the most.
-    """
-    if length > SIZE:
-        most = (length - 2) // SIZE + 2
-        for j in range(SIZE):
-            begin, end = j * length, (j + 1) * length
-            first[j] = begin // SIZE
-            for t in range(most):
-                i = (first[j] + t) * SIZE
-                weights[t, j] = max(min(i + SIZE, end) - max(i, begin), 0)
-        return length, most
-    for j in range(SIZE):
-        position = (2 * j + 1) * length - SIZE
-        low = position // (2 * SIZE)
-        part = position - low * 2 * SIZE
-        if low < 0:
-            low, part = 0, 0
-        elif low >= length - 1:
-            low, part = length - 1, 0
-        first[j] = low
-        weights[0, j] = 2 * SIZE - part
-        weights[1, j] = part
-    return 2 * SIZE, 2
+def _taps(length):
+    """How many pixels an output takes at the most, in whole groups."""
+    most = (length - 2) // SIZE + 2 if length > SIZE else 2
+    return (most + _GROUP - 1) // _GROUP * _GROUP
 
 
 @_inlined
-def _resize(canvas, pitch, x0, y0, width, height, first, weights, sums, totals, image):
+def _weigh(length, first, weights):
+    """Weights that map `length` pixels to 28: `weights[t, j]` for pixel `first[j] + t`, as integers of one sum.
+
+    A longer axis is averaged by area, a shorter one interpolated between pixel centres.
+    """
+    weights[: _taps(length)] = 0
+    if length > SIZE:
+        for j in range(SIZE):
+            begin, end = j * length, (j + 1) * length
+            first[j] = begin // SIZE
+            for t in range(_taps(length)):
+                i = (first[j] + t) * SIZE
+                weights[t, j] = max(min(i + SIZE, end) - max(i, begin), 0)
+    else:
+        for j in range(SIZE):
+            position = (2 * j + 1) * length - SIZE
+            low = position // (2 * SIZE)
+            part = position - low * 2 * SIZE
+            if low < 0:
+                low, part = 0, 0
+            elif low >= length - 1:
+                low, part = length - 1, 0
+            first[j] = low
+            weights[0, j] = 2 * SIZE - part
+            weights[1, j] = part
+
+
+@_inlined
+def _axis(length, known, firsts, weights):
+    """Sum, first pixels and weights of an axis; those of the usual lengths are worked out once."""
+    total = length if length > SIZE else 2 * SIZE
+    if length < _KNOWN:
+        if not known[length]:
+            _weigh(length, firsts[length], weights[length])
+            known[length] = True
+        return total, firsts[length], weights[length]
+    first, own = np.empty(SIZE, np.int64), np.empty((_taps(length), SIZE), np.uint32)
+    _weigh(length, first, own)
+    return total, first, own
+
+
+@_inlined
+def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned, totals, image):
     """Stretch a box of the canvas to 28 x 28: exact sums, one rounding, half up."""
-    whole_x, taps_x = _axis(width, first[0], weights[0])
-    whole_y, taps_y = _axis(height, first[1], weights[1])
-    whole = whole_x * whole_y
-    sums[width : width + taps_x] = 0
-    for j in range(SIZE):
-        sums[:width] = 0
-        for t in range(taps_y):
-            weight = weights[1, t, j]
-            if weight:
-                start = (y0 + first[1, j] + t) * pitch + x0
-                line = canvas[start : start + width]
-                for i in range(width):
-                    sums[i] += weight * line[i]
-        totals[:] = 0
-        for t in range(taps_x):
-            for i in range(SIZE):
-                totals[i] += weights[0, t, i] * sums[np.uint64(first[0, i] + t)]
+    whole_x, first_x, weights_x = axis_x
+    whole_y, first_y, weights_y = axis_y
+    span = (height + 15) // 16 * 16
+    for i in range(SIZE):
+        out = sums[i * span : (i + 1) * span]
+        for t in range(0, _taps(width), _GROUP):
+            a, b, c, d = weights_x[t, i], weights_x[t + 1, i], weights_x[t + 2, i], weights_x[t + 3, i]
+            start = origin + (first_x[i] + t) * stride
+            p, q = canvas[start : start + span], canvas[start + stride : start + stride + span]
+            start += 2 * stride
+            r, s = canvas[start : start + span], canvas[start + stride : start + stride + span]
+            if t == 0:
+                for y in range(span):
+                    out[y] = a * p[y] + b * q[y] + c * r[y] + d * s[y]
+            else:
+                for y in range(span):
+                    out[y] += a * p[y] + b * q[y] + c * r[y] + d * s[y]
+    for y in range(height):
         for i in range(SIZE):
-            image[j, i] = np.int64(totals[i] / whole + 0.5)
+            turned[y * _PITCH + i] = sums[i * span + y]
+    for j in range(SIZE):
+        out = totals[j * SIZE : j * SIZE + _PITCH]  # what is too much in a row, the next one overwrites
+        for t in range(0, _taps(height), _GROUP):
+            a, b = float(weights_y[t, j]), float(weights_y[t + 1, j])
+            c, d = float(weights_y[t + 2, j]), float(weights_y[t + 3, j])
+            start = (first_y[j] + t) * _PITCH
+            p, q = turned[start : start + _PITCH], turned[start + _PITCH : start + 2 * _PITCH]
+            start += 2 * _PITCH
+            r, s = turned[start : start + _PITCH], turned[start + _PITCH : start + 2 * _PITCH]
+            if t == 0:
+                for i in range(_PITCH):
+                    out[i] = a * p[i] + b * q[i] + c * r[i] + d * s[i]
+            else:
+                for i in range(_PITCH):
+                    out[i] += a * p[i] + b * q[i] + c * r[i] + d * s[i]
+    # floor((2 total + whole) / (2 whole)): half a unit more in the numerator is far from the next whole number, and
+    # farther than the error of the product.
+    whole = float(whole_x * whole_y)
+    inverse, half = 0.5 / whole, whole + 0.5
+    for i in range(SIZE * SIZE):
+        image[i] = np.int32((2.0 * totals[i] + half) * inverse)
 
 
 @_inlined
@@ -179,13 +280,14 @@ def _mix(word):
 
 
 @_inlined
-def _add_noise(pixels, gaussian, impulse, key, normals, words):
+def _add_noise(pixels, gaussian, impulse, key, normals, words, deviates):
     """Add normal noise, then replace some pixels by black or white."""
     for i in range(SIZE * SIZE):
         words[i] = _mix(key + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15))
     for i in range(SIZE * SIZE):
-        normal = normals[words[i] >> np.uint64(52)]
-        value = np.int64(pixels[i]) + ((normal * gaussian + (1 << 17)) >> 18)
+        deviates[i] = normals[words[i] >> np.uint64(52)]
+    for i in range(SIZE * SIZE):
+        value = np.int64(pixels[i]) + ((np.int64(deviates[i]) * gaussian + (1 << 17)) >> 18)
         pixels[i] = min(max(value, 0), 255)
     if impulse:
         for i in range(SIZE * SIZE):
@@ -193,26 +295,59 @@ def _add_noise(pixels, gaussian, impulse, key, normals, words):
             pixels[i] = extreme if np.int64(words[i] & np.uint64(0xFFFF)) < impulse else pixels[i]
 
 
+# --- all samples ----------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _fixed(value):
+    return np.int64(np.rint(value * _ONE))
+
+
+@_inlined
+def _at_least(array, size):
+    """The array, or a larger one."""
+    return array if array.size >= size else np.zeros(size, array.dtype)
+
+
 @_cached
 def compose(
-    sources, crops, source, center, scale, cos, sin, flip, fits, mode, gaussian, impulse, key, normals, images, boxes
+    pixels,
+    starts,
+    crops,
+    source,
+    center,
+    scale,
+    cos,
+    sin,
+    flip,
+    fits,
+    mode,
+    gaussian,
+    impulse,
+    key,
+    normals,
+    images,
+    boxes,
 ):
     """Fill `images` and `boxes`; returns -1, or n * k + slot of the first digit that left no ink."""
     count, slots = source.shape
     frame = np.empty((slots, 4), np.int64)  # of each slot on the canvas: x0, y0, x1, y1
     size = np.empty((slots, 2), np.float64)
     ink = np.empty((slots, 4), np.int64)
-    crop = np.empty(1, np.uint8)
-    quads = np.empty(1, np.uint32)
-    row = np.empty(1, np.uint8)
-    canvas = np.empty(1, np.uint8)
-    sums = np.empty(1, np.int32)
-    totals = np.empty(SIZE, np.int32)
-    weights = np.empty((2, 2, SIZE), np.int32)
-    first = np.empty((2, SIZE), np.int64)
-    words = np.empty(SIZE * SIZE, np.uint64)
+    quads, parts, tile = np.zeros(1, np.uint32), np.zeros(1, np.uint32), np.zeros(1, np.uint32)
+    most, canvas, sums = np.zeros(1, np.uint32), np.zeros(1, np.uint32), np.zeros(1, np.uint32)
+    turned, totals = np.zeros(1, np.float64), np.zeros((SIZE - 1) * SIZE + _PITCH, np.float64)
+    known, firsts = np.zeros(_KNOWN, np.bool_), np.empty((_KNOWN, SIZE), np.int64)
+    weights = np.empty((_KNOWN, _taps(_KNOWN), SIZE), np.uint32)
+    words, deviates = np.empty(SIZE * SIZE, np.uint64), np.empty(SIZE * SIZE, np.int32)
 
     for n in range(count):
+        if n + _AHEAD < count:
+            for s in range(slots):
+                which = source[n + _AHEAD, s]
+                for start in range(starts[which], starts[which + 1], _LINE):
+                    _prefetch(pixels, start)
+
         left, top, right, bottom = 1 << 30, 1 << 30, -(1 << 30), -(1 << 30)
         for s in range(slots):
             box = crops[source[n, s]]
@@ -232,72 +367,57 @@ def compose(
             frame[s, 2], frame[s, 3] = np.int64(np.ceil(x + half_x)), np.int64(np.ceil(y + half_y))
             left, top = min(left, frame[s, 0]), min(top, frame[s, 1])
             right, bottom = max(right, frame[s, 2]), max(bottom, frame[s, 3])
-        pitch = right - left
-        if canvas.size < pitch * (bottom - top):
-            canvas = np.empty(pitch * (bottom - top), np.uint8)
-        if row.size < pitch:
-            row = np.empty(pitch, np.uint8)
-        canvas[: pitch * (bottom - top)] = 0
+        across, along = right - left, bottom - top
+        stride = (along + 2 * _LANES) // _LANES * _LANES
+        # The resize multiplies pixels beyond its box by zero; they need not be zero, but there.
+        canvas = _at_least(canvas, stride * (across + _taps(across) + 2))
+        canvas[: stride * across] = 0
 
         for s in range(slots):
-            box = crops[source[n, s]]
+            which = source[n, s]
+            box = crops[which]
             width, height = np.int64(box[2] - box[0]), np.int64(box[3] - box[1])
-            step_xx, step_xy = cos[n, s] / size[s, 0], -sin[n, s] / size[s, 0]
-            step_yx, step_yy = sin[n, s] / size[s, 1], cos[n, s] / size[s, 1]
-            margin = 3 + np.int64(max(abs(step_xx), abs(step_yx)))
-            stride = width + 2 * margin
-            if crop.size < (height + 2 * margin + 1) * stride + 1:
-                crop = np.empty((height + 2 * margin + 1) * stride + 1, np.uint8)
-                quads = np.empty(crop.size, np.uint32)
-            _stage(sources[source[n, s]], box, flip[n, s], margin, crop, quads)
-            step_x, step_y = np.int64(np.rint(step_xx * _ONE)), np.int64(np.rint(step_yx * _ONE))
-            down_x, down_y = np.int64(np.rint(step_xy * _ONE)), np.int64(np.rint(step_yy * _ONE))
+            step_x, down_x = _fixed(cos[n, s] / size[s, 0]), _fixed(-sin[n, s] / size[s, 0])
+            step_y, down_y = _fixed(sin[n, s] / size[s, 1]), _fixed(cos[n, s] / size[s, 1])
             away_x = frame[s, 0] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 0])
             away_y = frame[s, 1] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 1])
-            # Source coordinates of the frame's first pixel from the crop's corner less one pixel, where ink begins.
-            start_x = (width + 1) * (_ONE // 2) + (step_x * away_x + down_x * away_y) // _CENTER
-            start_y = (height + 1) * (_ONE // 2) + (step_y * away_x + down_y * away_y) // _CENTER
-            inked_x0, inked_x1, inked_y0, inked_y1 = 1 << 30, -1, -1, -1
-            for y in range(frame[s, 3] - frame[s, 1]):
-                tx, ty = start_x + y * down_x, start_y + y * down_y
-                low, high = _span(float(tx), float(step_x), float((width + 1) << _FIXED), 0, frame[s, 2] - frame[s, 0])
-                low, high = _span(float(ty), float(step_y), float((height + 1) << _FIXED), low, high)
-                length = high - low
-                if length <= 0:
-                    continue
-                shift = (margin - 1) * _ONE + (1 << (_FIXED - 13))  # into the frame of zeros; rounds to 12 bits
-                _sample_row(
-                    quads, stride, tx + low * step_x + shift, ty + low * step_y + shift, step_x, step_y, row, length
-                )
-                a, b = 0, length
-                while a < b and row[a] < INK:
-                    a += 1
-                if a < b:
-                    while row[b - 1] < INK:
-                        b -= 1
-                    inked_x0, inked_x1 = min(inked_x0, low + a), max(inked_x1, low + b)
-                    inked_y0, inked_y1 = y if inked_y0 < 0 else inked_y0, y + 1
-                _blend(mode, row, length, canvas, (frame[s, 1] - top + y) * pitch + frame[s, 0] - left + low)
-            if inked_y0 < 0:
+            # Source coordinates of the frame's first pixel from the margin's corner; there ink begins, or ends.
+            end_x, end_y = (width + 1) * _ONE, (height + 1) * _ONE
+            start_x = end_x // 2 + (step_x * away_x + down_x * away_y) // _CENTER
+            start_y = end_y // 2 + (step_y * away_x + down_y * away_y) // _CENTER
+            if flip[n, s] & 1:  # the mirrored coordinate, and its rounding to 12 bits mirrored, too
+                start_x, step_x, down_x = end_x - start_x - 1, -step_x, -down_x
+            if flip[n, s] & 2:
+                start_y, step_y, down_y = end_y - start_y - 1, -step_y, -down_y
+            half = 1 << (_FIXED - 13)
+            end, start = (end_x, end_y), (start_x + half, start_y + half)
+            columns, rows = frame[s, 2] - frame[s, 0], (frame[s, 3] - frame[s, 1] + _LANES - 1) // _LANES * _LANES
+            area = (width + 2) * (height + 2)
+            quads, most = _at_least(quads, area), _at_least(most, rows)
+            parts, tile = _at_least(parts, columns * rows), _at_least(tile, columns * rows)
+            _stage(pixels, starts[which], width + 2, area, quads)
+            _sample(quads, width + 2, end, start, (step_x, step_y), (down_x, down_y), columns, rows, parts, tile)
+            x0, y0, x1, y1 = _ink_box(tile, columns, rows, most)
+            if x1 == 0:
                 return n * slots + s
-            ink[s, 0], ink[s, 2] = frame[s, 0] - left + inked_x0, frame[s, 0] - left + inked_x1
-            ink[s, 1], ink[s, 3] = frame[s, 1] - top + inked_y0, frame[s, 1] - top + inked_y1
+            x, y = frame[s, 0] - left, frame[s, 1] - top
+            _blend(mode, tile, columns, rows, canvas, x * stride + y, stride)
+            ink[s, 0], ink[s, 1], ink[s, 2], ink[s, 3] = x + x0, y + y0, x + x1, y + y1
 
         x0, y0, x1, y1 = ink[:, 0].min(), ink[:, 1].min(), ink[:, 2].max(), ink[:, 3].max()
         if mode in (ADD, SCREEN):
-            x0, y0, x1, y1 = _grown(canvas, pitch, bottom - top, x0, y0, x1, y1)
+            x0, y0, x1, y1 = _grown(canvas, stride, across, along, x0, y0, x1, y1)
         across, along = x1 - x0, y1 - y0
-        most = max(across, along) // SIZE + 2
-        if weights.shape[1] < most:
-            weights = np.empty((2, most, SIZE), np.int32)
-        if sums.size < across + most:
-            sums = np.empty(across + most, np.int32)
-        _resize(canvas, pitch, x0, y0, across, along, first, weights, sums, totals, images[n])
+        sums = _at_least(sums, SIZE * (along + 15))
+        turned = _at_least(turned, (along + _taps(along)) * _PITCH)
+        axis_x, axis_y = _axis(across, known, firsts, weights), _axis(along, known, firsts, weights)
+        image = images[n].ravel()
+        _resize(canvas, x0 * stride + y0, stride, across, along, axis_x, axis_y, sums, turned, totals, image)
         for s in range(slots):
             boxes[n, s, 0] = (ink[s, 0] - x0) * SIZE / across
             boxes[n, s, 1] = (ink[s, 1] - y0) * SIZE / along
             boxes[n, s, 2] = (ink[s, 2] - x0) * SIZE / across
             boxes[n, s, 3] = (ink[s, 3] - y0) * SIZE / along
         if gaussian[n] or impulse[n]:
-            _add_noise(images[n].ravel(), gaussian[n], impulse[n], key[n], normals, words)
+            _add_noise(image, gaussian[n], impulse[n], key[n], normals, words, deviates)
     return -1
