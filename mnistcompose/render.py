@@ -37,32 +37,28 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
     count, slots = draws.source.shape
     images = np.empty((count, SIZE, SIZE), np.uint8)
     boxes = np.empty((count, slots, 4), np.float32)
-    angle = np.deg2rad(draws.rotation / ANGLE)
+    cos, sin = sines(draws)
     arguments = (
-        *_crops(bank),
+        *crops(bank),
         bank.boxes,
         draws.source,
         draws.center,
         draws.scale / SCALE,
-        _steady(np.cos(angle)),
-        _steady(np.sin(angle)),
+        cos,
+        sin,
         draws.flip,
-        _fits(spec),
+        fits(spec),
         _MODES[spec.composite],
         draws.gaussian,
         draws.impulse,
         draws.noise_key,
-        _normal_table(),
+        cut_normals(),
         images,
         boxes,
     )
     failed = _call(compose, *arguments)
     if failed >= 0:
-        sample, slot = divmod(failed, slots)
-        raise InputError(
-            f"{spec.name}: the digit in slot {slot} of sample {draws.index[sample]} (source image "
-            f"{draws.source[sample, slot]}) leaves no ink; give the slot a larger scale"
-        )
+        raise no_ink(spec, draws, failed)
     return images, boxes
 
 
@@ -100,7 +96,7 @@ def _call(kernel: Callable[..., int], *arguments: object) -> int:
 _packed: WeakKeyDictionary[DigitBank, tuple[NDArray[np.uint8], NDArray[np.int64]]] = WeakKeyDictionary()
 
 
-def _crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All crops of a bank in one array, each with a margin, and where each starts and the last one ends.
 
     They are less than half of the images, and lie together, so that more of them stay in the processor's cache.
@@ -115,12 +111,22 @@ def _crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return _packed[bank]
 
 
-def _steady(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round away the last bits, in which the sines of two machines may differ."""
-    return np.rint(values * 2.0**30) * 2.0**-30
+def no_ink(spec: LayoutSpec, draws: Draws, number: int) -> InputError:
+    """What to raise when digit `number` of all the drawn ones leaves no ink."""
+    sample, slot = divmod(number, draws.source.shape[1])
+    return InputError(
+        f"{spec.name}: the digit in slot {slot} of sample {draws.index[sample]} (source image "
+        f"{draws.source[sample, slot]}) leaves no ink; give the slot a larger scale"
+    )
 
 
-def _fits(spec: LayoutSpec) -> NDArray[np.float64]:
+def sines(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and sine of each rotation, (n, k), without the last bits, in which two machines may differ."""
+    angle = np.deg2rad(draws.rotation / ANGLE)
+    return np.rint(np.cos(angle) * 2.0**30) * 2.0**-30, np.rint(np.sin(angle) * 2.0**30) * 2.0**-30
+
+
+def fits(spec: LayoutSpec) -> NDArray[np.float64]:
     """Width, height (canvas pixels) and whether to keep the aspect, a row a slot; width 0 is the natural size."""
     sizes = [slot.size for slot in spec.placed]
     return np.array(
@@ -130,8 +136,8 @@ def _fits(spec: LayoutSpec) -> NDArray[np.float64]:
 
 
 @cache
-def _normal_table() -> NDArray[np.int16]:
-    """Quantiles of the standard normal distribution, in 1/1024."""
+def cut_normals() -> NDArray[np.int16]:
+    """Quantiles of the standard normal distribution, in 1/1024, cut at 3.7 standard deviations by their number."""
     from statistics import NormalDist
 
     quantile = NormalDist().inv_cdf
