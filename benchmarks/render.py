@@ -1,19 +1,16 @@
-"""Images a second: our kernel, and the same work with OpenCV, Pillow and scipy.ndimage, all from the same draws.
+"""Images a second: our kernel, and the same work with OpenCV, Pillow, scipy and torchvision, all from the same draws.
 
-The contestants take turns, so that a busy moment of the machine hits all alike, and the median turn counts. The peers
-get their crops and matrices for nothing.
+The contestants take turns, so that a busy moment of the machine hits all alike, and the median turn counts. Each is
+timed from the draws to the images; what a peer can prepare for all samples at once (boxes, matrices), it may.
 
     python benchmarks/render.py
 """
 
 import json
-import os
-import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,11 +20,16 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+import torch
+from machine import machine
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
+from torchvision.ops import masks_to_boxes
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from mnistcompose import build
 from mnistcompose.digits import INK, DigitBank, load_digits
@@ -69,21 +71,25 @@ class Job:
     Attributes
     ----------
     crops : uint8 (h, w) each, n lists of k
-    pictures
-        The same for Pillow, with a pixel of margin on each side.
     matrix, offset : (n, k, 2, 2) and (n, k, 2)
         Canvas point = matrix @ source point + offset, x before y; a pixel's centre is at its index + 0.5.
     size
         Width and height of the canvas.
+    steps : (n, k, 2)
+        Canvas pixels a source pixel.
+    angle, flip : (n, k)
+        Degrees, counter-clockwise; bit 0: left-right, bit 1: upside down.
     gaussian, impulse : (n,)
         Grey levels, and share of pixels.
     """
 
     crops: list[list[Images]]
-    pictures: list[list[Image.Image]]
     matrix: Array
     offset: Array
     size: tuple[int, int]
+    steps: Array
+    angle: Array
+    flip: Images
     gaussian: Array
     impulse: Array
 
@@ -97,24 +103,22 @@ def prepare(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Job:
     cos, sin = np.cos(angle), np.sin(angle)
     mirror = np.stack([1 - 2.0 * (draws.flip & 1), 1 - 2.0 * (draws.flip >> 1)], axis=-1)
     turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=-2)
-    matrix = turn * (mirror * source_steps(spec, sides) * (draws.scale / SCALE)[..., None])[..., None, :]
+    steps = source_steps(spec, sides) * (draws.scale / SCALE)[..., None]
+    matrix = turn * (mirror * steps)[..., None, :]
     reach = np.abs(matrix) @ (sides / 2 + 1)[..., None]
     center = draws.center / POSITION * UNIT
     low, high = (center - reach[..., 0]).min((0, 1)), (center + reach[..., 0]).max((0, 1))
     center = center - np.floor(low)
     width, height = np.ceil(high - np.floor(low)).astype(int).tolist()
-    pairs = [
-        list(zip(row, box, strict=True)) for row, box in zip(bank.images[draws.source], boxes.tolist(), strict=True)
-    ]
+    rows = zip(bank.images[draws.source], boxes.tolist(), strict=True)
     return Job(
-        crops=[[image[y0:y1, x0:x1] for image, (x0, y0, x1, y1) in row] for row in pairs],
-        pictures=[
-            [Image.fromarray(image).crop((x0 - 1, y0 - 1, x1 + 1, y1 + 1)) for image, (x0, y0, x1, y1) in row]
-            for row in pairs
-        ],
+        crops=[[image[y0:y1, x0:x1] for image, (x0, y0, x1, y1) in zip(*row, strict=True)] for row in rows],
         matrix=matrix,
         offset=center - (matrix @ (sides / 2)[..., None])[..., 0],
         size=(width, height),
+        steps=steps,
+        angle=draws.rotation / ANGLE,
+        flip=draws.flip,
         gaussian=draws.gaussian / GREY,
         impulse=draws.impulse / SHARE,
     )
@@ -156,7 +160,8 @@ def with_pillow(job: Job, count: int) -> Images:
     table = [0] * INK + [255] * (256 - INK)
     for n in range(count):
         canvas: Any = None
-        for picture, data in zip(job.pictures[n], coefficients[n], strict=True):
+        for crop, data in zip(job.crops[n], coefficients[n], strict=True):
+            picture = Image.fromarray(np.pad(crop, 1))
             layer = picture.transform(job.size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
             canvas = layer if canvas is None else ImageChops.lighter(canvas, layer)
         number = canvas.resize((SIZE, SIZE), Image.Resampling.BOX, box=canvas.point(table).getbbox())
@@ -183,6 +188,34 @@ def with_scipy(job: Job, count: int) -> Images:
     return images
 
 
+def with_torchvision(job: Job, count: int) -> Images:
+    """transforms.v2: resize, flips, pad, affine, and resize of what masks_to_boxes finds; tensors of one image."""
+    images, generator = np.empty((count, SIZE, SIZE), np.uint8), np.random.default_rng(0)
+    width, height = job.size
+    sides = np.array([[crop.shape[::-1] for crop in row] for row in job.crops[:count]])
+    targets = np.maximum(np.rint(sides * job.steps[:count]), 1).astype(int)
+    centers = job.offset[:count] + (job.matrix[:count] @ (sides / 2)[..., None])[..., 0]
+    shifts = centers - np.array([width, height]) / 2
+    for n in range(count):
+        canvas: Any = None
+        for slot, crop in enumerate(job.crops[n]):
+            across, along = targets[n, slot].tolist()
+            layer = F.resize(torch.from_numpy(crop.copy())[None], [along, across])
+            layer = F.horizontal_flip(layer) if job.flip[n, slot] & 1 else layer
+            layer = F.vertical_flip(layer) if job.flip[n, slot] & 2 else layer
+            left, top = (width - across) // 2, (height - along) // 2
+            layer = F.pad(layer, [left, top, width - across - left, height - along - top])
+            shift = shifts[n, slot] + [(width - across) / 2 - left, (height - along) / 2 - top]
+            layer = F.affine(
+                layer, -float(job.angle[n, slot]), shift.tolist(), 1.0, [0.0, 0.0], InterpolationMode.BILINEAR
+            )
+            canvas = layer if canvas is None else torch.maximum(canvas, layer)
+        x0, y0, x1, y1 = masks_to_boxes(canvas >= INK)[0].int().tolist()
+        number = F.resized_crop(canvas, y0, x0, y1 + 1 - y0, x1 + 1 - x0, [SIZE, SIZE])
+        images[n] = noisy(number[0].numpy(), job.gaussian[n], job.impulse[n], generator)
+    return images
+
+
 def noisy(image: Images, gaussian: float, impulse: float, generator: np.random.Generator) -> Images:
     if gaussian:
         noise = generator.standard_normal(image.shape, np.float32) * np.float32(gaussian)
@@ -193,10 +226,13 @@ def noisy(image: Images, gaussian: float, impulse: float, generator: np.random.G
     return image
 
 
-PEERS: dict[str, tuple[Callable[[Job, int], Images], int]] = {  # and how many times fewer images they get
+Peer = Callable[[Job, int], Images]
+
+PEERS: dict[str, tuple[Peer, int]] = {  # and how many times fewer images they get
     "OpenCV": (with_opencv, 5),
     "Pillow": (with_pillow, 5),
     "scipy.ndimage": (with_scipy, 20),
+    "torchvision.transforms.v2": (with_torchvision, 100),
 }
 
 
@@ -217,12 +253,15 @@ def build_rate(spec: LayoutSpec) -> float:
 
 def contestants(bank: DigitBank, spec: LayoutSpec, count: int) -> Iterator[tuple[str, Callable[[], object], int]]:
     draws = draw(spec, "train", 0, count, 0, len(bank.labels))
-    job = prepare(bank, spec, part(draws, 0, max(1, count // 5)))
     yield OURS, partial(kernel, bank, spec, draws), count
     yield THREADED, partial(kernel_on_threads, bank, spec, draws, 2), count
     for name, (peer, share) in PEERS.items():
-        own = max(1, count // share)
-        yield name, partial(peer, job, own), own
+        own = part(draws, 0, max(1, count // share))
+        yield name, partial(from_draws, peer, bank, spec, own), len(own)
+
+
+def from_draws(peer: Peer, bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Images:
+    return peer(prepare(bank, spec, draws), len(draws))
 
 
 def disagreement(bank: DigitBank, spec: LayoutSpec, count: int) -> dict[str, float]:
@@ -231,19 +270,6 @@ def disagreement(bank: DigitBank, spec: LayoutSpec, count: int) -> dict[str, flo
     draws = replace(draws, gaussian=np.zeros_like(draws.gaussian), impulse=np.zeros_like(draws.impulse))
     job, ours = prepare(bank, spec, draws), kernel(bank, spec, draws).astype(int)
     return {name: float(np.abs(peer(job, count) - ours).mean()) for name, (peer, _) in PEERS.items()}
-
-
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    packages = ("mnistcompose", "numba", "numpy", "opencv-python-headless", "pillow", "scipy", "h5py")
-    return {
-        "cpu": next(models, platform.processor()),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
 
 
 @click.command()
@@ -255,6 +281,7 @@ def machine() -> dict[str, Any]:
 def main(layout: str, images: int, rounds: int, with_build: bool, out: Path) -> None:
     """Measure, print a table, and write JSON."""
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     bank, spec = load_digits("train"), load_spec(layout)
     differences = disagreement(bank, spec, min(images, 200))
     entries = list(contestants(bank, spec, images))
@@ -295,7 +322,7 @@ def main(layout: str, images: int, rounds: int, with_build: bool, out: Path) -> 
         "build_to_rendering": median(builds) / threaded if builds else None,
         "mean_difference": differences,
         "raw": {**rates, "build": builds},
-        "machine": machine(),
+        "machine": machine("opencv-python-headless", "pillow", "scipy", "torch", "torchvision"),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")

@@ -94,7 +94,9 @@ CONTESTANTS: dict[str, Callable[[nn.Module, Split, Recipe], float]] = {
 
 
 @click.command()
-@click.option("--models", default="baseline", show_default=True, help="Comma-separated.")
+@click.option(
+    "--models", default="baseline,A2,A3S,B2", show_default=True, help="Comma-separated; the usual loop for the first."
+)
 @click.option("--images", default=60_000, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--batch-size", default=DEFAULT_RECIPE.batch_size, show_default=True)
@@ -103,21 +105,23 @@ def main(models: str, images: int, rounds: int, batch_size: int, out: Path) -> N
     """Measure all contestants in turn, round after round."""
     train = ComposedDigits(load_spec("MNIST-III-10"), "fit", length=images).as_tensors(CPU)
     recipe = Recipe(batch_size=batch_size, lr=0.01)  # untrained networks: no rate that could diverge in one epoch
+    names = models.split(",")
+    contestants = [(m, name) for m in names for name in CONTESTANTS if name != "usual" or m == names[0]]
+    seconds: dict[str, dict[str, list[float]]] = {model: {} for model in names}
+    for turn in range(rounds + 1):
+        for model, name in contestants:
+            torch.manual_seed(turn)
+            warm_up = (train[0][: 20 * batch_size], train[1][: 20 * batch_size])
+            elapsed = CONTESTANTS[name](make_network(model, 10, 3), train if turn else warm_up, recipe)
+            seconds[model].setdefault(name, []).extend([elapsed] if turn else [])
     results: dict[str, Any] = {}
-    for model in models.split(","):
-        seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-        for turn in range(rounds + 1):
-            for name, epoch in CONTESTANTS.items():
-                torch.manual_seed(turn)
-                warm_up = (train[0][: 20 * batch_size], train[1][: 20 * batch_size])
-                elapsed = epoch(make_network(model, 10, 3), train if turn else warm_up, recipe)
-                seconds[name] += [elapsed] if turn else []
-        ratios = {
-            f"{name} / {other}": median(a / b for a, b in zip(seconds[name], seconds[other], strict=True))
-            for name, other in (("usual", "fit"), ("fit", "bare"))
-        }
-        results[model] = {"seconds": seconds, "ratios": ratios}
-        for name, values in seconds.items():
+    for model in names:
+        own = seconds[model]
+        pairs = {"usual / fit": (own.get("usual", []), own["fit"]), "fit / bare": (own["fit"], own["bare"])}
+        pairs |= {f"fit / {names[0]}'s": (own["fit"], seconds[names[0]]["fit"])} if model != names[0] else {}
+        ratios = {name: median(x / y for x, y in zip(*pair, strict=True)) for name, pair in pairs.items() if pair[0]}
+        results[model] = {"seconds": own, "ratios": ratios}
+        for name, values in own.items():
             each = median(values)
             click.echo(f"{model:10} {name:6} {each:8.2f} s an epoch, {images / each:8,.0f} images/s")
         click.echo(f"{model:10} " + ", ".join(f"{name} = {ratio:.3f}" for name, ratio in ratios.items()))
