@@ -20,7 +20,7 @@ from .shared import digits_option, image_bar
 @click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]")
 @click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]")
 @click.option("--shard-size", default=10_000, show_default=True, metavar="N", help="Images in a file, n x 1000.")
-@click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: one a core]")
+@click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: cores + 2]")
 @digits_option
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")

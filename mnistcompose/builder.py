@@ -38,6 +38,7 @@ from .shards import (
     failing,
     file_digest,
     manifest_bytes,
+    pieces_digest,
     read_manifest,
     sample_bytes,
     shard_name,
@@ -155,8 +156,8 @@ def make_shard(task: _Task) -> ShardEntry:
     write_file(task.folder / task.name, content)
     return ShardEntry(
         name=task.name,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=sum(map(len, content)),
+        sha256=pieces_digest(content),
         split=task.split,
         first=task.start,
         count=len(shard),
@@ -201,7 +202,8 @@ def build(
     executor
         Where shards are made; without it, on threads of this process.
     workers
-        How many shards are made at once; without it, one a core. Give an executor's own number with it.
+        How many shards are made at once; without it, one a core, and two while others wait for the disk. Give an
+        executor's own number with it.
     force
         Replace a dataset that was made in other ways. Files that are no part of a dataset are never removed.
     progress
@@ -246,7 +248,7 @@ def build(
                 tell(progress, entry)
             missing = [task for task in plan if task.name not in kept]
             rendering = perf_counter()
-            made = _make_all(root, missing, executor, workers or cores(), progress)
+            made = _make_all(root, missing, executor, workers or cores() + 2, progress)
             rendered = perf_counter()
             entries = kept | made
             manifest = _finish(root, identity, bank.classes, digits is None, [entries[task.name] for task in plan])

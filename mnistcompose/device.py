@@ -68,7 +68,7 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
         A digit leaves no ink at its size.
     """
     device = digits.pixels.device
-    host = _geometry(digits.bank, spec, draws)
+    host = geometry(digits.bank, spec, draws)
     tile_size = host.frame.max((0, 1))  # a tile may reach beyond its digit, with zeros
     width, height = ((host.corner + host.frame).max((0, 1)) + tile_size).tolist()
     x, y = (torch.arange(size, device=device) for size in tile_size.tolist())
@@ -129,7 +129,7 @@ def fresh_batches(
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class Geometry:
     """Where each digit's pixels are, on the canvas and in the source; all int64 (n, k, 2), x before y.
 
     Attributes
@@ -155,7 +155,8 @@ class _Geometry:
     first: Ints
 
 
-def _geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> _Geometry:
+def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
+    """Work out where each digit's pixels are, in the kernel's own operations."""
     boxes = bank.boxes[draws.source].astype(np.int64)
     side = boxes[..., 2:] - boxes[..., :2]
     cos, sin = sines(draws)
@@ -180,7 +181,7 @@ def _geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> _Geometry:
     flipped = np.stack([draws.flip & 1, draws.flip >> 1], -1).astype(bool)
     start = np.where(flipped, end - start - 1, start) + (1 << (_FIXED - 13))  # rounds to 12 bits
     step, down = np.where(flipped, -step, step), np.where(flipped, -down, down)
-    return _Geometry(
+    return Geometry(
         corner=low - low.min(1, keepdims=True),
         frame=high - low,
         start=start,

@@ -272,7 +272,7 @@ def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned,
 
 
 @_inlined
-def _mix(word):
+def mix(word):
     """SplitMix64's output function: 64 well-mixed bits of a counter."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -283,7 +283,7 @@ def _mix(word):
 def _add_noise(pixels, gaussian, impulse, key, normals, words, deviates):
     """Add normal noise, then replace some pixels by black or white."""
     for i in range(SIZE * SIZE):
-        words[i] = _mix(key + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15))
+        words[i] = mix(key + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15))
     for i in range(SIZE * SIZE):
         deviates[i] = normals[words[i] >> np.uint64(52)]
     for i in range(SIZE * SIZE):

@@ -110,9 +110,12 @@ def block_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple
         Starting at a multiple of 1000 samples.
     labels : int64 (n,)
     """
-    blocks = (slice(start, start + BLOCK) for start in range(0, len(labels), BLOCK))
-    parts = ((np.ascontiguousarray(images[block]), labels[block].astype("<i8")) for block in blocks)
-    return tuple(hashlib.sha256(pixels.tobytes() + numbers.tobytes()).hexdigest() for pixels, numbers in parts)
+    digests = []
+    for start in range(0, len(labels), BLOCK):
+        state = hashlib.sha256(np.ascontiguousarray(images[start : start + BLOCK]).data)
+        state.update(labels[start : start + BLOCK].astype("<i8").data)
+        digests.append(state.hexdigest())
+    return tuple(digests)
 
 
 def split_digest(blocks: Iterable[str]) -> str:
@@ -161,19 +164,72 @@ def _shape(column: str, slots: int) -> tuple[int, ...]:
     return tuple(slots if size == "k" else int(size) for size in _COLUMNS[column][1])
 
 
+Pieces = list[memoryview]
+
+
+class _Sink:
+    """A file for HDF5 to write to that copies no large array, but remembers where it goes.
+
+    HDF5's own files in memory are copied twice on their way to the disk, which takes longer than drawing the digits.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[int, NDArray[Any]] = {}  # by address: those that need no copy
+        self._written: dict[int, memoryview] = {}  # by place in the file
+        self._place = self._size = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset if whence == os.SEEK_SET else self._size + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def write(self, data: memoryview) -> int:
+        view = np.frombuffer(data, np.uint8)
+        array: NDArray[Any] = self.arrays.get(view.ctypes.data, view)
+        kept = view.copy() if array is view or array.nbytes != view.size else array
+        self._written[self._place] = kept.reshape(-1).view(np.uint8).data
+        self._size = max(self._size, self._place + view.size)
+        return view.size
+
+    def truncate(self, size: int) -> int:
+        self._size = size
+        return size
+
+    def flush(self) -> None:
+        pass
+
+    def pieces(self) -> Pieces:
+        """All of the file, in order; what was never written is zero."""
+        pieces: Pieces = []
+        end = 0
+        for place, piece in sorted(self._written.items()):
+            if place < end:
+                raise RuntimeError(f"HDF5 wrote {len(piece)} bytes at {place}, over a part of an earlier write")
+            pieces += [memoryview(bytes(place - end)), piece]
+            end = place + len(piece)
+        return [*pieces, memoryview(bytes(self._size - end))]
+
+
 @contextmanager
-def _in_memory(version: str) -> Iterator[h5py.File]:
+def _file(sink: _Sink, version: str) -> Iterator[h5py.File]:
     """Open an HDF5 file without a disk; its bytes depend on nothing but what is put into it."""
     name = uuid4().hex  # not stored; HDF5 refuses two open files of one name
-    with h5py.File(name, "w", driver="core", backing_store=False, libver=(version, version)) as file:
+    with h5py.File(name, "w", driver="fileobj", fileobj=sink, libver=(version, version)) as file:
         yield file
 
 
-def encode(shard: Shard, compression: Compression = "none") -> bytes:
-    """Make the bytes of a shard's HDF5 file, the same every time."""
+def encode(shard: Shard, compression: Compression = "none") -> Pieces:
+    """Make a shard's HDF5 file, the same bytes every time: pieces that follow each other.
+
+    Without compression the large ones are the shard's own arrays.
+    """
     arrays = {name: np.ascontiguousarray(getattr(shard, name), _COLUMNS[name][0]) for name in COLUMNS}
     chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
-    with _in_memory("v108") as file:
+    sink = _Sink()
+    sink.arrays = {array.ctypes.data: array for array in arrays.values()}
+    with _file(sink, "v108") as file:
         file.attrs["format"] = FORMAT
         for attribute in _ATTRIBUTES:
             file.attrs[attribute] = getattr(shard, attribute)
@@ -190,9 +246,7 @@ def encode(shard: Shard, compression: Compression = "none") -> bytes:
             else:
                 dataset = file.create_dataset(name, data=array)
             dataset.attrs["unit"] = _COLUMNS[name][2]
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
+    return sink.pieces()
 
 
 def _deflate(array: NDArray[Any]) -> list[bytes]:
@@ -275,7 +329,15 @@ def failing(verb: str, path: Path) -> Iterator[None]:
         raise BuildError(f"{path}: cannot {verb}: {error.strerror or error}") from None
 
 
-def write_file(path: Path, content: bytes) -> None:
+def pieces_digest(pieces: Pieces) -> str:
+    """SHA-256 of the file that the pieces make."""
+    state = hashlib.sha256()
+    for piece in pieces:
+        state.update(piece)
+    return state.hexdigest()
+
+
+def write_file(path: Path, content: bytes | Pieces) -> None:
     """Write a file that is complete, and on the disk, when it appears under its name.
 
     Raises
@@ -287,7 +349,8 @@ def write_file(path: Path, content: bytes) -> None:
     with failing("write", path):
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                for piece in [content] if isinstance(content, bytes) else content:
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -421,7 +484,8 @@ def virtual_bytes(shards: Sequence[ShardEntry], slots: int) -> bytes:
     A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
     """
     total = sum(shard.count for shard in shards)
-    with _in_memory("v110") as file:
+    sink = _Sink()
+    with _file(sink, "v110") as file:
         for name, (kind, _, unit) in _COLUMNS.items():
             shape = _shape(name, slots)
             whole = h5py.h5s.create_simple((total, *shape))
@@ -435,6 +499,4 @@ def virtual_bytes(shards: Sequence[ShardEntry], slots: int) -> bytes:
             whole.select_all()
             h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(kind)), whole, plan)
             file[name].attrs["unit"] = unit
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
+    return b"".join(sink.pieces())

@@ -545,7 +545,7 @@ def forge(root: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None
     shard = read_shard(root / entry.name, entry.sha256)
     arrays = {name: getattr(shard, name).copy() for name in shards.COLUMNS}
     change(arrays)
-    forged = shards.encode(shards.Shard(**{**vars(shard), **arrays}))
+    forged = b"".join(shards.encode(shards.Shard(**{**vars(shard), **arrays})))
     (root / entry.name).write_bytes(forged)
     blocks = list(shards.block_digests(arrays["images"], arrays["labels"]))
     changed = {"sha256": hashlib.sha256(forged).hexdigest(), "bytes": len(forged), "blocks": blocks}
