@@ -247,6 +247,8 @@ def build(
             for entry in kept.values():
                 tell(progress, entry)
             missing = [task for task in plan if task.name not in kept]
+            if missing and not executor:
+                compose(bank, spec, "train", seed, 0, 0)  # loads or compiles the kernel, which is no rendering
             rendering = perf_counter()
             made = _make_all(root, missing, executor, workers or cores() + 2, progress)
             rendered = perf_counter()
@@ -524,8 +526,7 @@ def _make_all(
 
         def note(entry: ShardEntry) -> None:
             journal.write(b"\n" + entry.model_dump_json().encode() + b"\n")  # also ends a line that was cut off
-            journal.flush()
-            os.fsync(journal.fileno())
+            journal.flush()  # a killed process loses nothing; after a power cut, the last shards may be made again
             made[entry.name] = entry
             tell(progress, entry)
 

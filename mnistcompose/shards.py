@@ -338,7 +338,7 @@ def pieces_digest(pieces: Pieces) -> str:
 
 
 def write_file(path: Path, content: bytes | Pieces) -> None:
-    """Write a file that is complete, and on the disk, when it appears under its name.
+    """Write a file whose content is complete, and on the disk, when it appears under its name.
 
     Raises
     ------
@@ -357,7 +357,6 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,115 @@
+"""Where an epoch of `dcl.fit` goes, and how much of the processor's arithmetic it uses.
+
+    python benchmarks/profile_training.py
+
+Times every torch operation of some hundred steps with torch's profiler, and sums them up by kind; `python` is what no
+operation accounts for. Then the same steps without the profiler, against the largest rate of float32 operations that a
+product of two large matrices reaches: forward and backward together are three times the network's multiply-adds.
+"""
+
+import json
+import re
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import click
+import torch
+from machine import machine
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import ProfilerActivity, profile
+
+from dcl.experiment import make_network
+from dcl.networks import VARIANTS, lenet_notation
+from dcl.notation import plan_network
+from dcl.training import Recipe, fit
+from mnistcompose.dataset import ComposedDigits
+from mnistcompose.spec import load_spec
+
+KINDS = {
+    "convolution": r"convolution",
+    "matrix product": r"aten::(addmm|mm|bmm|linear|baddbmm)$",
+    "pooling": r"pool",
+    "activation": r"relu|threshold|clamp_min",
+    "loss": r"softmax|nll_loss",
+    "optimiser": r"_foreach|SGD|zero_grad|Optimizer",
+    "dropout": r"bernoulli|dropout",
+    "batch": r"index_select|randperm|aten::(sub|div)(_)?$",
+}
+
+
+def kind_of(name: str) -> str:
+    return next((kind for kind, pattern in KINDS.items() if re.search(pattern, name)), "other operations")
+
+
+def peak() -> float:
+    """Float32 operations a second of a matrix product."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    rates = []
+    for _ in range(9):
+        begun = perf_counter()
+        a @ b
+        rates.append(2 * 2048**3 / (perf_counter() - begun))
+    return max(rates)
+
+
+def shares(model: str, train: tuple[torch.Tensor, torch.Tensor], recipe: Recipe) -> dict[str, float]:
+    """Seconds of each kind of operation in an epoch."""
+    few = train[0][:500], train[1][:500]
+    net = make_network(model, 10, 3)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        elapsed = fit(net, train, few, epochs=1, device="cpu", recipe=recipe).seconds[0]
+    spent: dict[str, float] = {}
+    for event in profiler.key_averages():
+        kind = kind_of(event.key)
+        spent[kind] = spent.get(kind, 0.0) + event.self_cpu_time_total / 1e6
+    return {**spent, "python": max(0.0, elapsed - sum(spent.values()))}
+
+
+@click.command()
+@click.option("--models", default="baseline,A2,A3S,B2", show_default=True)
+@click.option("--images", default=25_600, show_default=True)
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default="results/benchmarks/profile.json", show_default=True)
+def main(models: str, images: int, rounds: int, out: Path) -> None:
+    """Measure, print a table, and write JSON."""
+    train = ComposedDigits(load_spec("MNIST-III-10"), "fit", length=images).as_tensors("cpu")
+    recipe, top = Recipe(lr=0.01), peak()
+    result: dict[str, Any] = {}
+    for model in models.split(","):
+        few = train[0][:500], train[1][:500]
+        runs = [
+            fit(make_network(model, 10, 3), train, few, epochs=1, device="cpu", recipe=recipe) for _ in range(rounds)
+        ]
+        rate = median(run.images_per_second[0] for run in runs)
+        notation = lenet_notation(1000, model) if model in VARIANTS else model
+        multiply_adds = sum(layer.multiply_adds for layer in plan_network(notation, (1, 28, 28), 1000)[1])
+        result[model] = {
+            "images_per_second": rate,
+            "of_peak": 3 * 2 * multiply_adds * rate / top,
+            "seconds": shares(model, train, recipe),
+        }
+    kinds = sorted(
+        {kind for r in result.values() for kind in r["seconds"]},
+        key=lambda k: -result[next(iter(result))]["seconds"].get(k, 0),
+    )
+    table = Table(
+        "share of an epoch", *result, title=f"peak {top / 1e9:.0f} GFLOP/s, {torch.get_num_threads()} threads"
+    )
+    for kind in kinds:
+        table.add_row(kind, *(f"{r['seconds'].get(kind, 0) / sum(r['seconds'].values()):.1%}" for r in result.values()))
+    table.add_section()
+    table.add_row("images a second", *(f"{r['images_per_second']:,.0f}" for r in result.values()))
+    table.add_row("of the peak", *(f"{r['of_peak']:.2f}" for r in result.values()))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    Console().print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    report = {"images": images, "rounds": rounds, "peak": top, "models": result, "machine": machine("torch")}
+    out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
