@@ -50,8 +50,3 @@ def number_log_probabilities(logits: Tensor) -> Tensor:
     for digit in F.log_softmax(logits, dim=-1).unbind(1):
         joint = (joint[:, :, None] + digit[:, None, :]).flatten(1)
     return joint
-
-
-def position_errors(logits: Tensor, digits: Tensor) -> Tensor:
-    """Share of wrong digits at each position, float (k,), of logits (N, k, classes) and digits int64 (N, k)."""
-    return (logits.argmax(-1) != digits).float().mean(0)

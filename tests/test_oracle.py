@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 
 from dcl.networks import lenet
-from dcl.oracle import Oracle, number_log_probabilities, position_errors
+from dcl.oracle import Oracle, number_log_probabilities
 from dcl.training import loss_of
 
 
@@ -41,8 +41,3 @@ def test_the_joint_probability_is_the_product_over_the_positions():
     torch.testing.assert_close(joint[:, number], each[:, 0, 2] + each[:, 1, 0] + each[:, 2, 3])
     digits = logits.argmax(-1)
     assert torch.equal(joint.argmax(1), digits @ torch.tensor([16, 4, 1]))
-
-
-def test_errors_by_position():
-    logits = F.one_hot(torch.tensor([[1, 2], [3, 0]]), 4).float()
-    assert position_errors(logits, torch.tensor([[1, 3], [3, 0]])).tolist() == [0.0, 0.5]
