@@ -18,6 +18,7 @@ _COMMANDS = {
     "evaluate": ("train", "Measure a trained model on a dataset."),
     "predict": ("train", "Read the number in image files."),
     "compare": ("compare", "Train a grid of models and print them side by side."),
+    "calibrate": ("calibrate", "Bring a layout to a wanted error by one knob."),
     "network": ("network", "Print a network's layers, shapes and cost."),
 }
 

@@ -1,0 +1,81 @@
+"""`mnistcompose calibrate`: bring a layout to a wanted error."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from mnistcompose.errors import InputError
+
+from .train import need_torch, watching
+
+
+@click.command()
+@click.argument("layout")
+@click.option(
+    "--knob", "fields", multiple=True, required=True, metavar="FIELD", help="As in digit.rotation; repeatable."
+)
+@click.option("--factors", default="0.5,1,1.5", show_default=True, help="What its spread is multiplied by.")
+@click.option("--target", type=float, required=True, metavar="PERCENT", help="The wanted test error.")
+@click.option("--model", default="baseline", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=100, show_default=True, help="Run seed.")
+@click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
+@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/calibration"),
+    show_default=True,
+    help="Runs' folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def calibrate(
+    layout: str,
+    fields: tuple[str, ...],
+    factors: str,
+    target: float,
+    model: str,
+    epochs: int,
+    seed: int,
+    data_seed: int,
+    jobs: int,
+    device: str,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train a model on LAYOUT (a name or a file) with the spread of FIELD multiplied by each of some factors.
+
+    Prints the test errors, the factor at which the line through them meets the target, and the layout there. Every run
+    is stored as it ends; the same command with more factors does those only.
+    """
+    need_torch()
+    from dcl.calibration import in_memory, interpolate, scaled, settled
+    from dcl.experiment import check_model, grid, process_pool, run_grid
+    from mnistcompose.spec import load_spec
+
+    check_model(model)
+    spec = load_spec(layout)
+    try:
+        values = sorted({float(factor) for factor in factors.split(",")})
+    except ValueError:
+        raise InputError(f"--factors {factors!r}: should be numbers with commas between, as in 0.5,1,1.5") from None
+    datasets = [in_memory(scaled(spec, fields, factor), data_seed) for factor in values]
+    runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
+    with watching(None) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
+        records = run_grid(
+            runs, out, executor=pool, on_epoch=lambda run, history: show(run.dataset.spec.name, epochs, history)
+        )
+    errors = [record["error_percent"] for record in records]
+    found = interpolate(values, errors, target)
+    if as_json:
+        click.echo(json.dumps({"layout": spec.name, "factors": values, "errors": errors, "factor": found}))
+        return
+    for factor, error in zip(values, errors, strict=True):
+        click.echo(f"{spec.name} x {factor:<6g} {error:6.2f} %")
+    if found is None:
+        click.echo(f"{target:g} % is not between two of them; give more --factors")
+    else:
+        click.echo(f"{target:g} % at {found:.3g}:\n\n{settled(spec, fields, float(f'{found:.3g}'))}", nl=False)
