@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .builder import BuildReport, build
     from .dataset import ComposedDigits, ShardedDigits
+    from .device import DeviceBank, fresh_batches, render_on_device
     from .digits import DigitBank, load_digits
     from .errors import BuildError, InputError
+    from .sampler import BlockShuffle
     from .sampling import Draws, draw
     from .spec import LayoutSpec, load_spec, spec_names
     from .verification import VerifyReport, verify
@@ -18,9 +20,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "BlockShuffle": "sampler",
     "BuildError": "errors",
     "BuildReport": "builder",
     "ComposedDigits": "dataset",
+    "DeviceBank": "device",
     "DigitBank": "digits",
     "Draws": "sampling",
     "InputError": "errors",
@@ -29,16 +33,20 @@ _HOME = {
     "VerifyReport": "verification",
     "build": "builder",
     "draw": "sampling",
+    "fresh_batches": "device",
     "load_digits": "digits",
     "load_spec": "spec",
+    "render_on_device": "device",
     "spec_names": "spec",
     "verify": "verification",
 }
 
 __all__ = [
+    "BlockShuffle",
     "BuildError",
     "BuildReport",
     "ComposedDigits",
+    "DeviceBank",
     "DigitBank",
     "Draws",
     "InputError",
@@ -47,8 +55,10 @@ __all__ = [
     "VerifyReport",
     "build",
     "draw",
+    "fresh_batches",
     "load_digits",
     "load_spec",
+    "render_on_device",
     "spec_names",
     "verify",
 ]

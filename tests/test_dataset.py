@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Subset
 from torchvision.transforms import v2
 
-from mnistcompose import BuildError, ComposedDigits, InputError, ShardedDigits, build, load_spec
+from mnistcompose import BuildError, ComposedDigits, InputError, ShardedDigits, build, dataset, load_spec
 
 SPEC = load_spec("MNIST-III-10")
 TRAIN, TEST = 2300, 400
@@ -31,8 +31,17 @@ def packed(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True, params=[True, False], ids=["resident", "mapped"])
+def resident(request):
+    """Whether a split as small as these is read whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.param:
+            patch.setattr(dataset, "_RESIDENT", 0)
+        yield request.param
+
+
 @pytest.fixture(scope="module", params=["sharded", "packed", "composed"])
-def data(request, root, packed):
+def data(request, root, packed, resident):
     """The same training split three ways."""
     match request.param:
         case "sharded":
@@ -213,7 +222,7 @@ def test_virtual_files_are_never_read(root, truth, tmp_path):
 
 @pytest.mark.parametrize("kind", ["root", "packed"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "missing"])
-def test_a_damaged_shard_is_refused(request, kind, damage, tmp_path):
+def test_a_damaged_shard_is_refused(request, kind, damage, tmp_path, resident):
     folder = copy_of(request.getfixturevalue(kind), tmp_path)
     path = folder / "train-00001-of-00003.h5"
     content = bytearray(path.read_bytes())
@@ -231,7 +240,8 @@ def test_a_damaged_shard_is_refused(request, kind, damage, tmp_path):
         ShardedDigits(folder, "train")
     assert len(ShardedDigits(folder, "test")) == TEST
     unsure = ShardedDigits(folder, "train", verify=False)
-    assert unsure[0][0].shape == (1, 28, 28)
+    if not resident:
+        assert unsure[0][0].shape == (1, 28, 28)
     if damage != "flip":
         with pytest.raises(BuildError, match="00001-of-00003"):
             unsure[1500]
@@ -311,3 +321,22 @@ def test_without_torch_the_remedy_is_named(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert result.stderr.splitlines()[-1].endswith("pip install 'mnistcompose[train]'")
     assert "ImportError" in result.stderr
+
+
+@settings(max_examples=20, deadline=None)
+@given(length=st.integers(0, 700), batch_size=st.integers(1, 300), threads=st.integers(1, 3))
+def test_batches_made_ahead_are_the_split_in_order(length, batch_size, threads):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "_CHUNK", 100)
+        data = ComposedDigits(SPEC, "train", length=length, target="digits")
+        batches = list(data.batches(batch_size, threads))
+    assert [len(images) for images, _ in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    wanted, digits = data[:]
+    assert torch.equal(torch.cat([wanted[:0], *(images for images, _ in batches)]), wanted)
+    assert torch.equal(torch.cat([digits[:0], *(targets for _, targets in batches)]), digits)
+
+
+def test_batches_can_be_left_at_any_time():
+    assert len(next(ComposedDigits(SPEC, "train", length=10**12).batches(7))[0]) == 7
+    with pytest.raises(InputError, match="batch_size = 0"):
+        next(ComposedDigits(SPEC, "train").batches(0))
