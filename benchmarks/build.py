@@ -13,7 +13,7 @@ start        a second process' time to its first image, and all fifteen datasets
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -24,10 +24,9 @@ from typing import Any
 import click
 import h5py
 import numpy as np
-from machine import machine
 from numpy.typing import NDArray
+from report import machine, table
 from rich.console import Console
-from rich.table import Table
 
 from mnistcompose.builder import build, compose
 from mnistcompose.digits import load_digits
@@ -162,15 +161,6 @@ def growth(layout: str, counts: list[int], folder: Path) -> list[dict[str, float
 
 
 # --- all of it ------------------------------------------------------------------------------------------------------
-
-
-def table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    drawn = Table(*head, title=title)
-    for column in drawn.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
 
 
 @click.command()

@@ -17,8 +17,8 @@ from typing import Any
 
 import click
 import numpy as np
-from machine import machine
 from numba import njit
+from report import machine
 from rich.console import Console
 from rich.table import Table
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 import torch
-from machine import machine
+from report import machine
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile

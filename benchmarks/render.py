@@ -21,9 +21,9 @@ import click
 import cv2
 import numpy as np
 import torch
-from machine import machine
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
+from report import machine
 from rich.console import Console
 from rich.table import Table
 from scipy import ndimage

@@ -1,8 +1,7 @@
 """The datasets as torch sees them: `ShardedDigits` reads a built one, `ComposedDigits` makes its samples on the fly.
 
 A DataLoader fetches whole batches from both. The fastest way is to index with a whole batch, which needs no collation:
-`DataLoader(data, batch_size=None, sampler=BatchSampler(RandomSampler(data), 512, drop_last=False))`; for a dataset that
-is larger than memory, with `BlockShuffle` as the sampler.
+`DataLoader(data, batch_size=None, sampler=BlockShuffle(len(data), 512))`.
 """
 
 import mmap
@@ -54,7 +53,7 @@ class _Columns(NamedTuple):
 
 
 def _rows(columns: _Columns, rows: NDArray[np.int64]) -> _Columns:
-    return _Columns(columns.images[rows], columns.labels[rows], columns.digits[rows])
+    return _Columns(columns.images.take(rows, axis=0), columns.labels[rows], columns.digits[rows])
 
 
 def _joined(parts: list[_Columns]) -> _Columns:

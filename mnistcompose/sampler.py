@@ -1,4 +1,4 @@
-"""Shuffled epochs over a dataset that is larger than memory."""
+"""Shuffled epochs, also over a dataset that is larger than memory."""
 
 from collections.abc import Iterator
 

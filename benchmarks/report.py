@@ -1,10 +1,13 @@
-"""What a benchmark ran on."""
+"""What benchmarks print, and what they say of where they ran."""
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rich.table import Table
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -18,3 +21,13 @@ def machine(*packages: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("mnistcompose", "numba", "numpy", "h5py", *packages)},
     }
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table whose first column is text, and whose others are numbers."""
+    drawn = Table(*head, title=title)
+    for column in drawn.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
