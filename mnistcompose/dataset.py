@@ -8,13 +8,16 @@ import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
 from .builder import cores
 from .digits import DigitBank, Split, load_digits
@@ -23,15 +26,6 @@ from .render import labels, render
 from .sampling import Draws, draw, draw_at
 from .shards import ShardEntry, SplitName, check_digest, column_of, failing, file_digest, read_manifest, read_shard
 from .spec import SIZE, LayoutSpec
-
-try:
-    import torch
-    from torch import Tensor
-    from torch.utils.data import Dataset, default_collate
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise
-    raise ImportError("torch is missing, which datasets are made for: pip install 'mnistcompose[train]'") from None
 
 Target = Literal["number", "digits"]
 Transform = Callable[[Any], Any]
@@ -50,10 +44,6 @@ class _Columns(NamedTuple):
     images: NDArray[np.uint8]  # (n, 28, 28)
     labels: NDArray[np.int64]  # (n,)
     digits: NDArray[np.uint8]  # (n, k)
-
-
-def _rows(columns: _Columns, rows: NDArray[np.int64]) -> _Columns:
-    return _Columns(columns.images.take(rows, axis=0), columns.labels[rows], columns.digits[rows])
 
 
 def _joined(parts: list[_Columns]) -> _Columns:
@@ -133,13 +123,14 @@ class _Digits(Dataset[Any]):
         return positions
 
     def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        columns = self._read(positions)
-        return torch.from_numpy(columns.images).unsqueeze(1), torch.from_numpy(self._targets(columns))
+        images, targets = self._read(positions)
+        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(targets.astype(np.int64, copy=False))
 
-    def _targets(self, columns: _Columns) -> NDArray[np.int64]:
-        return columns.labels if self.target == "number" else columns.digits.astype(np.int64)
+    def _targets(self, columns: _Columns) -> NDArray[Any]:
+        return columns.labels if self.target == "number" else columns.digits
 
-    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+    def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Images and targets, as they are stored."""
         raise NotImplementedError
 
     def _pieces(self) -> Iterator[_Columns]:
@@ -197,6 +188,8 @@ class ShardedDigits(_Digits):
     ----------
     classes, slots, num_classes
         Number of classes of a digit; digits of a number; number of different numbers.
+    shard_size
+        Number of samples in a file.
 
     Raises
     ------
@@ -224,8 +217,9 @@ class ShardedDigits(_Digits):
         self._starts = np.array([shard.first for shard in self._shards], np.int64)
         slots = len(manifest.spec["slots"])
         super().__init__(manifest.splits[split].count, manifest.classes, slots, transform, target_transform, target)
+        self.shard_size = manifest.shard_size
         self._compressed = manifest.compression != "none"
-        self._most = max(1, _DECODED // (manifest.shard_size * SIZE * SIZE)) if self._compressed else _MAPPED
+        self._most = max(1, _DECODED // (self.shard_size * SIZE * SIZE)) if self._compressed else _MAPPED
         self._open: dict[int, _Columns] = {}
         self._whole: _Columns | None = None
         if verify:
@@ -243,23 +237,25 @@ class ShardedDigits(_Digits):
             for shard, digest in zip(self._shards, digests, strict=True):
                 check_digest(self.root / shard.name, digest, shard.sha256)
 
-    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+    def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if self._whole is None and 0 < len(self) * SIZE * SIZE <= _RESIDENT:
             self._whole = _joined(list(self._pieces()))
         if self._whole is not None:
-            return _rows(self._whole, positions)
-        shards = np.searchsorted(self._starts, positions, side="right") - 1
-        used = np.flatnonzero(np.bincount(shards, minlength=1))
-        if len(used) == 1:
-            return _rows(self._columns(int(used[0])), positions - self._starts[used[0]])
-        images = np.empty((len(positions), SIZE, SIZE), np.uint8)
-        numbers = np.empty(len(positions), np.int64)
-        digits = np.empty((len(positions), self.slots), np.uint8)
-        for shard in used.tolist():
-            rows, columns = np.flatnonzero(shards == shard), self._columns(shard)
-            local = positions[rows] - self._starts[shard]
-            images[rows], numbers[rows], digits[rows] = (column[local] for column in columns)
-        return _Columns(images, numbers, digits)
+            return self._whole.images.take(positions, 0), self._targets(self._whole)[positions]
+        order = np.argsort(positions)
+        shards = np.searchsorted(self._starts, positions[order], side="right") - 1
+        rows = positions[order] - self._starts[shards]
+        images = np.empty((len(order), SIZE, SIZE), np.uint8)
+        number = self.target == "number"
+        targets = np.empty(len(order), np.int64) if number else np.empty((len(order), self.slots), np.uint8)
+        ends = np.flatnonzero(np.diff(shards, prepend=-1, append=-1)).tolist()
+        for first, end in pairwise(ends):
+            columns = self._columns(int(shards[first]))
+            columns.images.take(rows[first:end], 0, images[first:end], "clip")  # other modes take a detour to `out`
+            self._targets(columns).take(rows[first:end], 0, targets[first:end], "clip")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return images.take(back, 0), targets.take(back, 0)
 
     def _pieces(self) -> Iterator[_Columns]:
         for shard in self._shards:
@@ -293,7 +289,8 @@ def _map_columns(path: Path, count: int, slots: int) -> _Columns:
             if column.shape != shape or column.dtype != np.dtype(kind) or offset is None:
                 raise BuildError(f"{path}: {name} is not as the manifest says")
             arrays.append(np.ndarray(shape, kind, buffer=memory, offset=offset))
-    return _Columns(*arrays)
+    images, numbers, digits = arrays
+    return _Columns(images, numbers.copy(), digits.copy())  # in the file they need not be aligned, which is slow
 
 
 # --- on the fly -----------------------------------------------------------------------------------------------------
@@ -357,10 +354,12 @@ class ComposedDigits(_Digits):
         """The source digits, read once in a process; they are not pickled."""
         return load_digits(self.split, self._folder)
 
-    def _read(self, positions: NDArray[np.int64]) -> _Columns:
+    def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if (np.diff(positions) == 1).all() and len(positions):
-            return self._run(int(positions[0]), int(positions[-1]) + 1)
-        return self._make(draw_at(self.spec, self.split, positions, self.seed, len(self._bank.labels)))
+            columns = self._run(int(positions[0]), int(positions[-1]) + 1)
+        else:
+            columns = self._make(draw_at(self.spec, self.split, positions, self.seed, len(self._bank.labels)))
+        return columns.images, self._targets(columns)
 
     def _run(self, start: int, stop: int) -> _Columns:
         return self._make(draw(self.spec, self.split, start, stop, self.seed, len(self._bank.labels)))
@@ -394,7 +393,7 @@ class ComposedDigits(_Digits):
             raise InputError(f"batch_size = {batch_size}, threads = {threads}; both should be at least 1")
         for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads or cores()):
             images = torch.from_numpy(columns.images).unsqueeze(1)
-            targets = torch.from_numpy(self._targets(columns))
+            targets = torch.from_numpy(self._targets(columns).astype(np.int64, copy=False))
             yield from zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
 
     def _pieces(self) -> Iterator[_Columns]:

@@ -316,8 +316,10 @@ def test_bad_arguments_are_told(options, message):
         ComposedDigits(SPEC, **{"split": "train", **options})
 
 
-def test_without_torch_the_remedy_is_named(tmp_path):
-    code = "import sys; sys.modules['torch'] = None; from mnistcompose import ShardedDigits"
+@pytest.mark.parametrize("name", ["ShardedDigits", "BlockShuffle"])
+def test_without_torch_the_remedy_is_named(tmp_path, name):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
+    code = f"import sys; sys.path.insert(0, '.'); from mnistcompose import {name}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert result.stderr.splitlines()[-1].endswith("pip install 'mnistcompose[train]'")
     assert "ImportError" in result.stderr

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from mnistcompose import BlockShuffle, ComposedDigits, InputError, ShardedDigits, build, load_spec
+from mnistcompose import BlockShuffle, ComposedDigits, InputError, ShardedDigits, build, dataset, load_spec
 
 SIZES = {
     "length": st.integers(0, 3000),
@@ -39,6 +39,15 @@ def test_no_more_than_a_pool_is_needed_at_once(**sizes):
         assert places[-1] - places[0] < pool + sampler.batch_size
 
 
+@given(block=st.integers(1, 30), window=st.integers(1, 20), blocks=st.integers(1, 60))
+def test_pools_differ_by_a_block_at_the_most(block, window, blocks):
+    order = np.concatenate(list(BlockShuffle(blocks * block, 7, block=block, window=window))) // block
+    pools = -(-blocks // window)
+    sizes = [blocks // pools + (pool < blocks % pools) for pool in range(pools)]
+    for part, size in zip(np.split(order, np.cumsum(sizes)[:-1] * block), sizes, strict=True):
+        assert len(np.unique(part)) == size <= window
+
+
 def test_the_order_is_that_of_seed_and_epoch():
     def order(seed, epoch):
         sampler = BlockShuffle(1000, 100, block=10, window=5, seed=seed)
@@ -54,6 +63,29 @@ def test_the_order_is_that_of_seed_and_epoch():
 def test_a_value_out_of_range_is_named(name, value):
     with pytest.raises(InputError, match=f"{name} = {value}; should be at least"):
         BlockShuffle(**{"length": 10, "batch_size": 2, name: value})
+
+
+def test_an_epoch_out_of_range_is_refused():
+    with pytest.raises(InputError, match="epoch = -1; should be at least 0"):
+        BlockShuffle(10, 2).set_epoch(-1)
+
+
+def test_a_small_dataset_is_one_pool():
+    order = np.concatenate(list(BlockShuffle(60_000, 512)))
+    assert len(np.unique(order[:3000] // 1000)) == 60
+
+
+def test_a_compressed_shard_is_read_once_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_RESIDENT", 0)
+    build(load_spec("MNIST-II-05"), tmp_path / "x", train=6500, test=0, shard_size=1000, compression="gzip")
+    data = ShardedDigits(tmp_path / "x", "train")
+    data._most = 4  # two pools
+    read, load = [], data._load
+    data._load = lambda shard: read.append(shard.name) or load(shard)
+    for indices in BlockShuffle(len(data), 100, block=data.shard_size, window=2):
+        data[indices]
+    assert sorted(read) == sorted({*read})
+    assert len(read) == 7
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
