@@ -173,8 +173,8 @@ class _Sink:
     HDF5's own files in memory are copied twice on their way to the disk, which takes longer than drawing the digits.
     """
 
-    def __init__(self) -> None:
-        self.arrays: dict[int, NDArray[Any]] = {}  # by address: those that need no copy
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self._arrays = {array.ctypes.data: array for array in arrays}  # by address: those that need no copy
         self._written: dict[int, memoryview] = {}  # by place in the file
         self._place = self._size = 0
 
@@ -187,7 +187,7 @@ class _Sink:
 
     def write(self, data: memoryview) -> int:
         view = np.frombuffer(data, np.uint8)
-        array: NDArray[Any] = self.arrays.get(view.ctypes.data, view)
+        array: NDArray[Any] = self._arrays.get(view.ctypes.data, view)
         kept = view.copy() if array is view or array.nbytes != view.size else array
         self._written[self._place] = kept.reshape(-1).view(np.uint8).data
         self._size = max(self._size, self._place + view.size)
@@ -212,12 +212,10 @@ class _Sink:
         return [*pieces, memoryview(bytes(self._size - end))]
 
 
-@contextmanager
-def _file(sink: _Sink, version: str) -> Iterator[h5py.File]:
+def _file(sink: _Sink, version: str) -> h5py.File:
     """Open an HDF5 file without a disk; its bytes depend on nothing but what is put into it."""
     name = uuid4().hex  # not stored; HDF5 refuses two open files of one name
-    with h5py.File(name, "w", driver="fileobj", fileobj=sink, libver=(version, version)) as file:
-        yield file
+    return h5py.File(name, "w", driver="fileobj", fileobj=sink, libver=(version, version))
 
 
 def encode(shard: Shard, compression: Compression = "none") -> Pieces:
@@ -227,8 +225,7 @@ def encode(shard: Shard, compression: Compression = "none") -> Pieces:
     """
     arrays = {name: np.ascontiguousarray(getattr(shard, name), _COLUMNS[name][0]) for name in COLUMNS}
     chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
-    sink = _Sink()
-    sink.arrays = {array.ctypes.data: array for array in arrays.values()}
+    sink = _Sink(*arrays.values())
     with _file(sink, "v108") as file:
         file.attrs["format"] = FORMAT
         for attribute in _ATTRIBUTES:
