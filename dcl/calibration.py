@@ -13,7 +13,9 @@ from .experiment import PUBLISHED, Dataset
 
 
 def scaled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> LayoutSpec:
-    """Multiply the spread of some quantities: of `normal` the deviation, of `uniform` the width, else the number.
+    """Multiply how much some quantities vary: of `normal` the deviation, of `uniform` the width, else the number.
+
+    What `noise` gives is an amount of variation itself, and is multiplied as a whole.
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ def scaled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> LayoutSpec
         try:
             for key in parents:
                 place = place[key]
-            place[last] = _spread(place[last], factor)
+            place[last] = (_amount if field.startswith("noise.") else _spread)(place[last], factor)
         except (KeyError, IndexError, TypeError):
             raise InputError(f"{spec.name}: sets no {field}; name a field as in the YAML, say digit.rotation") from None
         except ValueError:
@@ -61,6 +63,16 @@ def _spread(value: Any, factor: float) -> Any:
             return [_spread(each, factor) for each in values]
         case _:
             raise ValueError(value)
+
+
+def _amount(value: Any, factor: float) -> Any:
+    match value:
+        case {"uniform": bounds}:
+            return {"uniform": [round(bound * factor, 4) for bound in bounds]}
+        case {"normal": [mean, deviation]}:
+            return {"normal": [round(mean * factor, 4), round(deviation * factor, 4)]}
+        case _:
+            return _spread(value, factor)
 
 
 def in_memory(spec: LayoutSpec, seed: int) -> Dataset:
