@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .shared import digits_option, image_bar
+from .shared import Location, cluster_options, digits_option, image_bar, on_cluster
 
 
 @click.command()
@@ -13,8 +13,9 @@ from .shared import digits_option, image_bar
 @click.option("--all", "every", is_flag=True, help="Build all bundled datasets.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="The dataset's folder; with several datasets or --all, the folder that holds theirs.  [default: data/NAME]",
+    type=Location(),
+    help="The dataset's folder, or a URL such as s3://bucket/NAME; with several datasets or --all, the folder that "
+    "holds theirs.  [default: data/NAME]",
 )
 @click.option("--seed", default=0, show_default=True, help="Data seed; published digests are those of seed 0.")
 @click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]")
@@ -23,6 +24,7 @@ from .shared import digits_option, image_bar
 @click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: cores + 2]")
 @digits_option
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@cluster_options
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
 def build(
@@ -36,6 +38,10 @@ def build(
     workers: int | None,
     digits: Path | None,
     compression: str,
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +68,10 @@ def build(
     for spec in specs:
         folder = out if out and alone else (out or Path("data")) / spec.name
         total = (spec.train if train is None else train) + (spec.test if test is None else test)
-        with image_bar(spec.name, total) as advance:
+        with (
+            on_cluster(scheduler, tls_ca, tls_cert, tls_key) as (executor, threads),
+            image_bar(spec.name, total) as advance,
+        ):
             report = builder.build(
                 spec,
                 folder,
@@ -72,7 +81,8 @@ def build(
                 shard_size=shard_size,
                 digits=digits,
                 compression=cast(Compression, compression),
-                workers=workers,
+                executor=executor,
+                workers=workers or threads,
                 force=force,
                 progress=advance,
             )

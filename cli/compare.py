@@ -8,12 +8,21 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .shared import cluster_options, on_cluster
 from .train import building, need_torch, recipe_of, training_options, watching
 
 if TYPE_CHECKING:
     from dcl.experiment import Record, Run
     from dcl.table import Row
     from dcl.training import History
+
+
+def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Read NAME=N."""
+    try:
+        return {name: float(amount) for name, amount in (value.split("=") for value in values)}
+    except ValueError:
+        raise click.BadParameter(f"{' '.join(values)!r} should be a name and a number, as in GPU=1") from None
 
 
 @click.command()
@@ -38,6 +47,15 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once; they share the cores."
 )
+@cluster_options
+@click.option(
+    "--resource",
+    "resources",
+    multiple=True,
+    metavar="NAME=N",
+    callback=_amounts,
+    help="What a run takes of its worker's Dask resources, as in GPU=1; repeatable.",
+)
 @training_options
 @click.option("--json", "style", flag_value="json", help="Print JSON.")
 @click.option("--csv", "style", flag_value="csv", help="Print CSV.")
@@ -51,6 +69,11 @@ def compare(
     out: Path,
     keep: bool,
     jobs: int,
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    resources: dict[str, float],
     epochs: int,
     device: str,
     bfloat16: bool,
@@ -63,7 +86,8 @@ def compare(
     """Train models on DATASETS (names, folders or layout files) and print them side by side, as the paper's Table 1.
 
     Every run is stored in the folder --out as it ends; the same command again, or a larger grid, does what is missing.
-    Without DATASETS the table of what is stored there is printed.
+    Without DATASETS the table of what is stored there is printed. With --scheduler a Dask cluster does the runs, whose
+    workers reach the same folders; a worker does one at a time.
     """
     need_torch()
     from dcl.experiment import check_model, grid, open_dataset, process_pool, read_records, run_grid
@@ -73,13 +97,16 @@ def compare(
 
     if datasets and every:
         raise click.UsageError("give either datasets or --all")
+    if scheduler and jobs > 1:
+        raise click.UsageError("give either --jobs or --scheduler")
     names = [name.strip() for name in models.split(",") if name.strip()]
     for name in names:
         check_model(name)
     how = recipe_of(recipe)
     if datasets or every:
+        folder = Path("data").absolute() if scheduler else Path("data")  # workers have working folders of their own
         opened = [
-            open_dataset(name, seed=data_seed, validation=validate, building=building)
+            open_dataset(name, seed=data_seed, validation=validate, folder=folder, building=building)
             for name in (spec_names() if every else datasets)
         ]
         runs = grid(
@@ -94,16 +121,20 @@ def compare(
         labels = {
             run.file: f"{i}/{len(runs)} {run.dataset.spec.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)
         }
-        with watching(progress) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
+        with (
+            watching(progress) as show,
+            on_cluster(scheduler, tls_ca, tls_cert, tls_key, resources) as (distant, _),
+            process_pool(jobs) if jobs > 1 else nullcontext(distant) as pool,
+        ):
 
             def on_epoch(run: "Run", history: "History") -> None:
                 show(labels[run.file], epochs, history)
 
             def on_end(run: "Run", record: "Record") -> None:
-                if jobs > 1:  # a run in another process is heard of when it has ended
+                if pool:  # a run in another process is heard of when it has ended
                     on_epoch(run, History.from_dict(record["history"]))
 
-            records = run_grid(runs, out, keep=keep, executor=pool, on_epoch=on_epoch, on_end=on_end)
+            records = run_grid(runs, out.absolute(), keep=keep, executor=pool, on_epoch=on_epoch, on_end=on_end)
     else:
         records = list(read_records(out).values())
         if not records:

@@ -1,11 +1,29 @@
-"""What several commands share: an option, and the progress bar."""
+"""What several commands share: options, and the progress bar."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from mnistcompose.location import locate
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+
+class Location(click.ParamType):  # type: ignore[type-arg]
+    """A folder, or a URL that fsspec knows."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+        """Make a path of it."""
+        return locate(value)
+
 
 digits_option = click.option(
     "--digits",
@@ -29,3 +47,46 @@ def image_bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | 
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(name, total=total)
         yield lambda images: progress.advance(task, images)
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name a Dask cluster."""
+    pem = click.Path(path_type=Path, exists=True, dir_okay=False)
+    options = [
+        click.option("--scheduler", metavar="ADDRESS|FILE", help="Work on this Dask cluster, as in tcp://host:8786."),
+        click.option("--tls-ca", type=pem, help="Encrypt: the authority's certificate, ..."),
+        click.option("--tls-cert", type=pem, help="... this client's ..."),
+        click.option("--tls-key", type=pem, help="... and its key, in PEM format."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def on_cluster(
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    resources: dict[str, float] | None = None,
+) -> Iterator[tuple["Executor | None", int | None]]:
+    """Give the cluster's executor and its number of threads; without a scheduler neither."""
+    given = [path for path in (tls_ca, tls_cert, tls_key) if path]
+    if scheduler is None:
+        if given or resources:
+            raise click.UsageError("--tls-ca, --tls-cert, --tls-key and --resource are for a --scheduler")
+        yield None, None
+        return
+    if len(given) not in (0, 3):
+        raise click.UsageError("--tls-ca, --tls-cert and --tls-key are needed together")
+    from mnistcompose.cluster import Tls, cluster, is_exposed
+
+    if is_exposed(scheduler):
+        click.echo(
+            f"warning: {scheduler} has no encryption: whoever reaches it can run code on its machines; see --tls-ca",
+            err=True,
+        )
+    logging.disable()  # what goes wrong is told in one line, by us
+    with cluster(scheduler, Tls(*given) if given else None, resources) as found:
+        yield found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .shared import digits_option, image_bar
+from .shared import Location, digits_option, image_bar
 
 
 def _amount(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
@@ -18,7 +18,7 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.argument("folders", nargs=-1, required=True, type=Location(), metavar="DIR|URL...")
 @click.option(
     "--render",
     metavar="N|all",

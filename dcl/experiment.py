@@ -15,7 +15,7 @@ from itertools import product
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from signal import SIG_DFL, SIGINT, signal
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, cast
 
 import numpy as np
@@ -271,6 +271,14 @@ def run_one(run: Run, path: Path, *, keep: bool = False, progress: Callable[[His
     InputError
         The stored run differs in something that determines it.
     """
+    with _ALONE:
+        return _run_alone(run, path, keep, progress)
+
+
+_ALONE = Lock()  # torch's random numbers, which dropout takes, are those of the whole process
+
+
+def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], None] | None) -> Record:
     identity = run.identity()
     checkpoint = path.with_suffix(".pt")
     if path.exists():

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from . import __version__
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
+from .location import is_local, listing, locate
 from .sampling import ANGLE, POSITION, SCALE, draw
 from .shards import (
     BLOCK,
@@ -51,6 +52,7 @@ from .spec import LayoutSpec
 
 BUILD = "build.json"
 JOURNAL = "journal.jsonl"
+NOTES = "journal"  # instead of the journal where nothing can be appended to: a folder of one file a shard
 LOCK = ".lock"
 MAX_SHARD = 100_000  # samples; a shard is made in memory
 MAX_SEED = 2**63 - 1
@@ -64,6 +66,9 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 OWN = re.compile(
     r"((train|test)(-\d{5,}-of-\d{5,})?\.h5|manifest\.json|build\.json|journal\.jsonl)(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
 )
+
+_REQUESTS = 32  # to a store at once
+_AHEAD = 64  # tasks that an executor is given at least, so that workers who join it find some
 
 Progress = Callable[[int], None]
 
@@ -154,7 +159,7 @@ def make_shard(task: _Task) -> ShardEntry:
     shard = compose(bank, task.spec, task.split, task.seed, task.start, task.stop)
     content = encode(shard, task.compression)
     write_file(task.folder / task.name, content)
-    return ShardEntry(
+    entry = ShardEntry(
         name=task.name,
         bytes=sum(map(len, content)),
         sha256=pieces_digest(content),
@@ -163,6 +168,9 @@ def make_shard(task: _Task) -> ShardEntry:
         count=len(shard),
         blocks=list(block_digests(shard.images, shard.labels)),
     )
+    if not is_local(task.folder):
+        write_file(task.folder / NOTES / f"{task.name}.json", entry.model_dump_json().encode())
+    return entry
 
 
 # --- build ----------------------------------------------------------------------------------------------------------
@@ -188,7 +196,8 @@ def build(
     Parameters
     ----------
     out
-        The dataset's folder. On a shared disk where `executor` works on other machines.
+        The dataset's folder, or a URL that fsspec knows, such as s3://bucket/folder. Where `executor` works on other
+        machines, one that all of them reach.
     seed
         0 .. 2**63 - 1.
     train, test
@@ -217,7 +226,7 @@ def build(
         The work could not be finished. The same call goes on from there.
     """
     begun = perf_counter()
-    root = Path(out).absolute()
+    root = locate(out).absolute()
     digits = digits and Path(digits).absolute()
     bank = load_digits("train", digits)
     counts: dict[SplitName, int] = {
@@ -256,7 +265,7 @@ def build(
             manifest = _finish(root, identity, bank.classes, digits is None, [entries[task.name] for task in plan])
     seconds = rendered - rendering
     return BuildReport(
-        root=Path(out),
+        root=locate(out),
         counts={split: entry.count for split, entry in manifest.splits.items()},
         digests={split: entry.digest for split, entry in manifest.splits.items()},
         seconds=perf_counter() - begun,
@@ -388,6 +397,8 @@ def _short(value: Any) -> str:
 
 def _check_space(root: Path, spec: LayoutSpec, counts: dict[SplitName, int], compression: Compression) -> None:
     """Refuse what the disk cannot hold, less what is there already; compressed, at least a quarter is left."""
+    if not is_local(root):
+        return
     size = sum(counts.values()) * sample_bytes(len(spec.slots)) // (4 if compression == "gzip" else 1)
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     with failing("use", place):
@@ -420,7 +431,13 @@ os.register_at_fork(after_in_child=_let_go)
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Keep other builders out; the lock goes with the process, however it ends."""
+    """Keep other builders out; the lock goes with the process, however it ends.
+
+    A store has no such lock: two builds there write the same bytes twice, which harms nothing.
+    """
+    if not is_local(root):
+        yield
+        return
     path = root / LOCK
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
@@ -450,17 +467,24 @@ def _prepare(root: Path, identity: dict[str, Any]) -> None:
         theirs = _read_build(path)
         if theirs is not None and not any(_differences(theirs, identity)):
             return
-        own = [entry for entry in root.iterdir() if OWN.fullmatch(entry.name)]
+        _remove_notes(root)
+        own = [entry for entry in listing(root) if OWN.fullmatch(entry.name)]
         for entry in sorted(own, key=lambda entry: (entry.name == BUILD, entry.name not in (MANIFEST, JOURNAL))):
             entry.unlink()  # in an order that leaves another dataset's mark until all of it is gone
     write_file(path, json.dumps(identity, indent=1).encode() + b"\n")
 
 
 def _remove_temporary(root: Path) -> None:
-    for entry in list(root.iterdir()):
+    for entry in listing(root):
         own = OWN.fullmatch(entry.name)
         if own and own["temporary"]:
             entry.unlink(missing_ok=True)
+
+
+def _remove_notes(root: Path) -> None:
+    if not is_local(root):
+        for note in listing(root / NOTES):
+            note.unlink(missing_ok=True)
 
 
 # --- what is there already ------------------------------------------------------------------------------------------
@@ -475,20 +499,22 @@ def _kept(root: Path, plan: list[_Task], workers: int | None) -> dict[str, Shard
         if (entry := known.get(task.name))
         and (entry.split, entry.first, entry.count) == (task.split, task.start, task.stop - task.start)
     ]
+    # what a store has noted, it has whole: to read all of it again would cost more than to make it
+    check = is_intact if is_local(root) else has_size
     with ThreadPoolExecutor(workers or cores()) as pool:
-        intact = list(pool.map(lambda entry: is_intact(root, entry), candidates))
+        intact = list(pool.map(lambda entry: check(root, entry), candidates))
     return {entry.name: entry for entry, good in zip(candidates, intact, strict=True) if good}
+
+
+def has_size(root: Path, entry: FileEntry) -> bool:
+    """Whether a file of the dataset is there with the size that it was written with."""
+    path = root / entry.name
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == entry.bytes
 
 
 def is_intact(root: Path, entry: FileEntry) -> bool:
     """Whether a file of the dataset is there with the size and the hash that it was written with."""
-    path = root / entry.name
-    return (
-        path.is_file()
-        and not path.is_symlink()
-        and path.stat().st_size == entry.bytes
-        and file_digest(path) == entry.sha256
-    )
+    return has_size(root, entry) and file_digest(root / entry.name) == entry.sha256
 
 
 def _listed(root: Path) -> dict[str, ShardEntry]:
@@ -503,12 +529,21 @@ def _journal(root: Path) -> dict[str, ShardEntry]:
     """Shards that a build noted; a line that was cut off counts for nothing."""
     path = root / JOURNAL
     entries = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else _notes(root):
         try:
             entries.append(ShardEntry.model_validate_json(line))
         except ValidationError:
             continue
     return {entry.name: entry for entry in entries}
+
+
+def _notes(root: Path) -> list[bytes]:
+    """The lines of a journal, from a store."""
+    if is_local(root):
+        return []
+    files = [note for note in listing(root / NOTES) if note.suffix == ".json"]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(lambda note: note.read_bytes(), files))
 
 
 # --- making the rest ------------------------------------------------------------------------------------------------
@@ -522,16 +557,17 @@ def _make_all(
     if not tasks:
         return made
     path = root / JOURNAL
-    with failing("write", path), path.open("ab") as journal:
+    with failing("write", path), path.open("ab") if is_local(path) else nullcontext() as journal:
 
         def note(entry: ShardEntry) -> None:
-            journal.write(b"\n" + entry.model_dump_json().encode() + b"\n")  # also ends a line that was cut off
-            journal.flush()  # a killed process loses nothing; after a power cut, the last shards may be made again
+            if journal:
+                journal.write(b"\n" + entry.model_dump_json().encode() + b"\n")  # also ends a line that was cut off
+                journal.flush()  # a killed process loses nothing; after a power cut, some shards may be made again
             made[entry.name] = entry
             tell(progress, entry)
 
         with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
-            _run(pool, tasks, 2 * workers, note)
+            _run(pool, tasks, max(2 * workers, _AHEAD if executor else 0), note)
     return made
 
 
@@ -585,5 +621,7 @@ def _finish(root: Path, identity: dict[str, Any], classes: int, bundled: bool, e
     if not path.is_file() or path.read_bytes() != content:
         write_file(path, content)
     (root / JOURNAL).unlink(missing_ok=True)
+    _remove_notes(root)
+    _remove_temporary(root)  # of workers that were killed
     sync_folder(root)
     return manifest

@@ -22,9 +22,20 @@ from torch.utils.data import Dataset, default_collate
 from .builder import cores
 from .digits import DigitBank, Split, load_digits
 from .errors import BuildError, InputError
+from .location import locate
 from .render import labels, render
 from .sampling import Draws, draw, draw_at
-from .shards import ShardEntry, SplitName, check_digest, column_of, failing, file_digest, read_manifest, read_shard
+from .shards import (
+    ShardEntry,
+    SplitName,
+    check_digest,
+    column_of,
+    failing,
+    file_digest,
+    local_copy,
+    read_manifest,
+    read_shard,
+)
 from .spec import SIZE, LayoutSpec
 
 Target = Literal["number", "digits"]
@@ -208,7 +219,7 @@ class ShardedDigits(_Digits):
         target: Target = "number",
         verify: bool = True,
     ) -> None:
-        self.root = Path(root).absolute()
+        self.root = locate(root).absolute()
         self.split = split
         manifest = read_manifest(self.root)
         if split not in manifest.splits:
@@ -233,7 +244,7 @@ class ShardedDigits(_Digits):
 
     def _verify(self) -> None:
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(file_digest, [self.root / shard.name for shard in self._shards])
+            digests = pool.map(file_digest, [local_copy(self.root, shard) for shard in self._shards])
             for shard, digest in zip(self._shards, digests, strict=True):
                 check_digest(self.root / shard.name, digest, shard.sha256)
 
@@ -270,7 +281,7 @@ class ShardedDigits(_Digits):
         return columns
 
     def _load(self, shard: ShardEntry) -> _Columns:
-        path = self.root / shard.name
+        path = local_copy(self.root, shard)
         if self._compressed:
             whole = read_shard(path, shard.sha256)
             return _Columns(whole.images, whole.labels, whole.digits)

@@ -9,7 +9,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import BuildError, InputError
+from .location import cache_folder, is_local, rename
 from .spec import SIZE
 
 FORMAT = 1
@@ -319,11 +320,18 @@ def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 
 @contextmanager
 def failing(verb: str, path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal into one line that names the path."""
+    """Turn the operating system's refusal, or an object store's, into one line that names the path."""
     try:
         yield
     except OSError as error:
-        raise BuildError(f"{path}: cannot {verb}: {error.strerror or error}") from None
+        raise BuildError(f"{path}: cannot {verb}: {error.strerror or ' '.join(str(error).split())}") from None
+    except Exception as error:
+        if is_local(path) or type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise BuildError(f"{path}: cannot {verb}: {' '.join(str(error).split())}") from None
+
+
+_CLIENTS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"}  # whose errors are no OSError
 
 
 def pieces_digest(pieces: Pieces) -> str:
@@ -335,7 +343,7 @@ def pieces_digest(pieces: Pieces) -> str:
 
 
 def write_file(path: Path, content: bytes | Pieces) -> None:
-    """Write a file whose content is complete, and on the disk, when it appears under its name.
+    """Write a file whose content is complete, and on the disk or in the store, when it appears under its name.
 
     Raises
     ------
@@ -343,21 +351,50 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
         It cannot be written; nothing of it is left.
     """
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
+    pieces = [content] if isinstance(content, bytes) else content
     with failing("write", path):
         try:
-            with temporary.open("xb") as file:
-                for piece in [content] if isinstance(content, bytes) else content:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            if is_local(path):
+                with temporary.open("xb") as file:
+                    for piece in pieces:
+                        file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                temporary.write_bytes(b"".join(pieces))
+            rename(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
 
 
+def local_copy(root: Path, entry: "FileEntry") -> Path:
+    """A dataset's file on this machine: itself, or a copy that is fetched once and kept under its hash.
+
+    Raises
+    ------
+    BuildError
+        It cannot be fetched, or is not what the manifest says.
+    """
+    path = root / entry.name
+    if is_local(root):
+        return path
+    copy = cache_folder() / f"{entry.sha256}.h5"
+    if not copy.is_file() or copy.stat().st_size != entry.bytes:
+        with failing("read", path):
+            content = path.read_bytes()
+        check_digest(path, hashlib.sha256(content).hexdigest(), entry.sha256)
+        with failing("write", copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+        write_file(copy, content)
+    return copy
+
+
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk."""
+    """Put a local folder's entries on the disk."""
+    if not is_local(folder):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -452,9 +489,11 @@ def read_manifest(root: Path) -> Manifest:
         The manifest is damaged, or does not agree with itself.
     """
     path = root / MANIFEST
-    if not root.is_dir():
+    with failing("read", root):
+        is_folder, is_finished = root.is_dir(), path.is_file()
+    if not is_folder:
         raise InputError(f"{root}: not a dataset's folder")
-    if not path.is_file():
+    if not is_finished:
         raise InputError(f"{path}: missing; the folder holds no finished dataset (the same build command finishes it)")
     with failing("read", path):
         content = path.read_bytes()

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from .builder import BUILD, OWN, SPLITS, Progress, compose, cores, is_intact, tell
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
+from .location import locate
 from .shards import (
     BLOCK,
     COLUMNS,
@@ -79,7 +80,7 @@ def verify(
     InputError
         The folder holds no dataset, or rendering lacks the digit set.
     """
-    root = Path(root)
+    root = locate(root)
     if rerender is not None and rerender < -1:
         raise InputError(f"rerender = {rerender}: a number of samples, or -1 for all")
     if (root / BUILD).is_file() and not (root / MANIFEST).is_file():
