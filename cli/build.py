@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .shared import Location, cluster_options, digits_option, image_bar, on_cluster
+
+if TYPE_CHECKING:
+    from mnistcompose.builder import BuildPlan, BuildReport
 
 
 @click.command()
@@ -26,6 +30,7 @@ from .shared import Location, cluster_options, digits_option, image_bar, on_clus
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
 @cluster_options
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, how large it is and how long it takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
 def build(
     layouts: tuple[str, ...],
@@ -43,6 +48,7 @@ def build(
     tls_cert: Path | None,
     tls_key: Path | None,
     force: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Make the bundled datasets NAME, or those of layout FILEs.
@@ -50,7 +56,6 @@ def build(
     The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
     interrupted goes on where it left off when the same command is given again.
     """
-    from dataclasses import asdict
     from typing import cast
 
     from mnistcompose import builder
@@ -64,6 +69,19 @@ def build(
     names = [spec.name for spec in specs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
+    if dry_run:
+        for spec in specs:
+            plan = builder.plan_build(
+                spec,
+                seed=seed,
+                train=train,
+                test=test,
+                shard_size=shard_size,
+                digits=digits,
+                compression=cast(Compression, compression),
+            )
+            click.echo(_as_json(spec.name, plan) if as_json else _sentence(spec.name, plan, workers))
+        return
     alone = len(specs) == 1 and not every
     for spec in specs:
         folder = out if out and alone else (out or Path("data")) / spec.name
@@ -87,11 +105,35 @@ def build(
                 progress=advance,
             )
         if as_json:
-            click.echo(json.dumps({"name": spec.name, **asdict(report), "root": str(report.root)}))
+            click.echo(_as_json(spec.name, report))
         else:
-            images = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
             rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
             click.echo(
-                f"{folder}: {images} images, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
+                f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
                 f"{report.made} shards made, {report.kept} kept"
             )
+
+
+def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:
+    from dataclasses import asdict
+
+    return json.dumps({"name": name, **asdict(found)}, default=str)
+
+
+def _images(found: "BuildPlan | BuildReport") -> str:
+    return " and ".join(f"{count:,} {split}" for split, count in found.counts.items()) + " images"
+
+
+def _sentence(name: str, plan: "BuildPlan", workers: int | None) -> str:
+    """What a build would make, for people."""
+    from datetime import timedelta
+
+    from mnistcompose.builder import cores, human
+
+    threads = workers or cores()
+    seconds = round(sum(plan.counts.values()) * plan.seconds_per_image / threads)
+    return (
+        f"{name}: {_images(plan)} in {sum(plan.shards.values()):,} shards, {human(plan.bytes)}, a manifest of "
+        f"{human(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {threads} cores like this machine's "
+        f"({plan.seconds_per_image * 1e6:.1f} us an image and core, measured now, without writing)"
+    )

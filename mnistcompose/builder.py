@@ -173,6 +173,84 @@ def make_shard(task: _Task) -> ShardEntry:
     return entry
 
 
+# --- plan -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build would make.
+
+    Attributes
+    ----------
+    counts, shards
+        Number of images, and of files, of each split.
+    bytes, manifest_bytes
+        Size of all shards, and of the manifest that lists them.
+    seconds_per_image
+        What one thread of this machine takes to make, encode and hash an image, measured; writing is not in it.
+    """
+
+    counts: dict[SplitName, int]
+    shards: dict[SplitName, int]
+    bytes: int
+    manifest_bytes: int
+    seconds_per_image: float
+
+
+def plan_build(
+    spec: LayoutSpec,
+    *,
+    seed: int = 0,
+    train: int | None = None,
+    test: int | None = None,
+    shard_size: int = 10_000,
+    digits: Path | None = None,
+    compression: Compression = "none",
+) -> BuildPlan:
+    """Say what `build` would make with these arguments; makes some thousand images in memory, and no file.
+
+    Raises
+    ------
+    InputError
+        Something asked for cannot be.
+    """
+    bank = load_digits("train", digits)
+    counts = _counts(spec, train, test)
+    _check(spec, bank, seed, counts, shard_size, compression, None)
+    compose(bank, spec, "train", seed, 0, 0)  # loads or compiles the kernel
+    sizes = []
+    for blocks in (1, 2):
+        begun = perf_counter()
+        sample = compose(bank, spec, "train", seed, 0, blocks * BLOCK)
+        content = encode(sample, compression)
+        hashes = pieces_digest(content), block_digests(sample.images, sample.labels)
+        seconds = (perf_counter() - begun) / len(sample)
+        sizes.append(sum(map(len, content)))
+    each, shards = (sizes[1] - sizes[0]) / BLOCK, {split: -(-count // shard_size) for split, count in counts.items()}
+    entry = ShardEntry(
+        name=shard_name("train", 0, max(shards.values())),
+        bytes=sizes[1],
+        sha256=hashes[0],
+        split="train",
+        first=0,
+        count=shard_size,
+        blocks=[hashes[1][0]] * (shard_size // BLOCK),
+    )
+    total = sum(shards.values())
+    return BuildPlan(
+        counts=counts,
+        shards=shards,
+        bytes=round(sum(counts.values()) * each + total * (sizes[0] - BLOCK * each)),
+        manifest_bytes=total * len(json.dumps(entry.model_dump(), indent=1)),
+        seconds_per_image=seconds,
+    )
+
+
+def _counts(spec: LayoutSpec, train: int | None, test: int | None) -> dict[SplitName, int]:
+    """Number of images of each split; the layout's where nothing else is asked for."""
+    return {"train": spec.train if train is None else train, "test": spec.test if test is None else test}
+
+
 # --- build ----------------------------------------------------------------------------------------------------------
 
 
@@ -229,10 +307,7 @@ def build(
     root = locate(out).absolute()
     digits = digits and Path(digits).absolute()
     bank = load_digits("train", digits)
-    counts: dict[SplitName, int] = {
-        "train": spec.train if train is None else train,
-        "test": spec.test if test is None else test,
-    }
+    counts = _counts(spec, train, test)
     _check(spec, bank, seed, counts, shard_size, compression, workers)
     identity = _identity(spec, bank, seed, counts, shard_size, compression)
     _check_folder(root, identity, force)
@@ -405,15 +480,16 @@ def _check_space(root: Path, spec: LayoutSpec, counts: dict[SplitName, int], com
         there = sum(path.stat().st_size for path in root.glob("*.h5")) if root.exists() else 0
         free = shutil.disk_usage(place).free
     if size - there > free:
-        raise InputError(f"{root}: {spec.name} needs about {_human(size)}, the disk has {_human(free)} free")
+        raise InputError(f"{root}: {spec.name} needs about {human(size)}, the disk has {human(free)} free")
 
 
-def _human(size: float) -> str:
+def human(size: float) -> str:
+    """Give a number of bytes in the unit that suits it."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:,.0f} PB"
+    return f"{size:,.3g} PB"
 
 
 _held: set[int] = set()  # descriptors of locks
