@@ -1,6 +1,8 @@
 """The command line: `mnistcompose`. A command's module is imported when it is called."""
 
+import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -57,14 +59,21 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> Any:
-    """Run a command; bad input ends with exit code 2, a failure with 1, an interruption with 130, in one line each."""
+    """Run a command; bad input ends with exit code 2, a failure with 1, in one line each.
+
+    Ctrl-C ends with 130, SIGTERM with 143: what runs is left as a failure would leave it.
+    """
+    with suppress(ValueError):  # not the main thread: whoever calls from there has the signals
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         return cli.main(args, prog_name="mnistcompose", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("stopped; the same command goes on where it left off", 130)
+        _fail(_STOPPED, 130)
+    except _Terminated:
+        _fail(_STOPPED, 143)
     except InputError as error:
         _fail(str(error), 2)
     except BuildError as error:
@@ -72,6 +81,17 @@ def main(args: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone (`| head`): nobody is left to tell
         sys.exit(1)
+
+
+_STOPPED = "stopped; the same command goes on where it left off"
+
+
+class _Terminated(BaseException):
+    """SIGTERM: somebody wants this process to end, and will not wait long."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def _fail(message: str, code: int) -> None:

@@ -30,6 +30,7 @@ from .shards import (
     SplitName,
     check_digest,
     column_of,
+    decoding,
     failing,
     file_digest,
     local_copy,
@@ -291,7 +292,9 @@ class ShardedDigits(_Digits):
 def _map_columns(path: Path, count: int, slots: int) -> _Columns:
     """The arrays of an uncompressed shard where they lie in the file, mapped into memory, read-only."""
     wanted = {"images": ("|u1", (count, SIZE, SIZE)), "labels": ("<i8", (count,)), "digits": ("|u1", (count, slots))}
-    with failing("read", path), h5py.File(path, "r") as file, path.open("rb") as binary:
+    with failing("read", path):
+        binary = path.open("rb")
+    with binary, decoding(path), h5py.File(path, "r") as file:
         memory = mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ)
         arrays = []
         for name, (kind, shape) in wanted.items():

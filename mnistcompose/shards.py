@@ -270,12 +270,18 @@ def read_shard(path: Path, sha256: str) -> Shard:
     with failing("read", path):
         content = path.read_bytes()
     check_digest(path, hashlib.sha256(content).hexdigest(), sha256)
+    with decoding(path), h5py.File(h5py.h5f.open_file_image(content), "r") as file:
+        return _decode(file, path)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says of a damaged file into one line that names it."""
     try:
-        with h5py.File(h5py.h5f.open_file_image(content), "r") as file:
-            return _decode(file, path)
+        yield
+    except BuildError:
+        raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, BuildError):
-            raise
         raise BuildError(f"{path}: not a shard: {' '.join(str(error).split())}") from None
 
 
