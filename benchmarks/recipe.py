@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from dcl.experiment import Record, Run, open_dataset, process_pool, read_records, run_one
+from dcl.experiment import Run, open_dataset, process_pool, run_one
+from dcl.record import Record, read_records
 from dcl.training import DEFAULT_RECIPE, Recipe, Schedule
 
 

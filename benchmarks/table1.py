@@ -9,8 +9,8 @@ import csv
 import io
 from pathlib import Path
 
-from dcl.experiment import read_records
 from dcl.published import agreement, as_paper, as_sentences
+from dcl.record import read_records
 from dcl.table import Row, summarise
 
 ROOT = Path(__file__).parents[1]

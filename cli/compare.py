@@ -12,7 +12,8 @@ from .shared import cluster_options, on_cluster
 from .train import building, need_torch, recipe_of, training_options, watching
 
 if TYPE_CHECKING:
-    from dcl.experiment import Record, Run
+    from dcl.experiment import Run
+    from dcl.record import Record
     from dcl.table import Row
     from dcl.training import History
 
@@ -90,7 +91,8 @@ def compare(
     workers reach the same folders; a worker does one at a time.
     """
     need_torch()
-    from dcl.experiment import check_model, grid, open_dataset, process_pool, read_records, run_grid
+    from dcl.experiment import check_model, grid, open_dataset, process_pool, run_grid
+    from dcl.record import read_records
     from dcl.table import summarise
     from dcl.training import History
     from mnistcompose.spec import spec_names

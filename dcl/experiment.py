@@ -27,12 +27,13 @@ from mnistcompose.builder import build
 from mnistcompose.dataset import ComposedDigits, ShardedDigits, Target
 from mnistcompose.digits import Split, load_digits
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.shards import MANIFEST, Manifest, SplitName, failing, read_manifest, write_file
+from mnistcompose.shards import MANIFEST, Manifest, SplitName, read_manifest, write_file
 from mnistcompose.spec import LayoutSpec, load_spec, spec_names
 
 from .networks import lenet
 from .notation import Network, parse_layers, parse_network
 from .oracle import Oracle
+from .record import RECORD_FORMAT, Record, read_record, read_records
 from .training import (
     DEFAULT_EPOCHS,
     DEFAULT_RECIPE,
@@ -48,9 +49,6 @@ MODELS = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # in th
 PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured
 COMPOSED: tuple[Split, Split] = ("fit", "validation")
 INPUT_SHAPE = (1, 28, 28)
-RECORD_FORMAT = "mnistcompose-run-1"
-
-Record = dict[str, Any]
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -359,26 +357,6 @@ def _processor() -> str:
     return found[1] if found else platform.processor()
 
 
-def read_record(path: Path) -> Record:
-    """Read a stored run.
-
-    Raises
-    ------
-    BuildError
-        It is damaged, or of another format.
-    """
-    with failing("read", path):
-        text = path.read_bytes()
-    try:
-        record: Record = json.loads(text)
-        if record["format"] != RECORD_FORMAT:
-            raise BuildError(f"{path}: format {record['format']!r}; this version reads {RECORD_FORMAT}")
-        _ = record["determined_by"]["model"], record["history"]["test_error"], len(record["wrong"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise BuildError(f"{path}: damaged, or not a run; delete it to run it again") from None
-    return record
-
-
 def _refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]) -> None:
     for key in keys:
         found, expected = stored.get(key), wanted[key]
@@ -454,11 +432,6 @@ def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]
     keys += ["spec", "digits", "splits"] if stored["dataset"] == wanted["dataset"] else []
     keys += ["epochs"] if stored["model"] == wanted["model"] else []
     _refuse_other(path, stored, wanted, keys)
-
-
-def read_records(out: Path) -> dict[Path, Record]:
-    """All runs stored under a grid's folder."""
-    return {path: read_record(path) for path in sorted(out.glob("*/*.json"))}
 
 
 def process_pool(jobs: int) -> ProcessPoolExecutor:

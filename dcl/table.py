@@ -8,11 +8,15 @@ from dataclasses import asdict, astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .experiment import MODELS, Record
+from mnistcompose.errors import InputError
+
+from .experiment import MODELS
+from .record import Record
 
 CONFIDENCE = 0.95
 
@@ -104,7 +108,13 @@ def paper_table() -> dict[tuple[str, str], tuple[float, float]]:
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
-    """Rows of the table, by dataset and model; models in the paper's order."""
+    """Rows of the table, by dataset and model; models in the paper's order.
+
+    Raises
+    ------
+    InputError
+        Runs of one dataset were measured on other images.
+    """
 
     def place(record: Record) -> tuple[str, int, str]:
         run = record["determined_by"]
@@ -113,10 +123,20 @@ def summarise(records: Iterable[Record]) -> list[Row]:
 
     rows = []
     for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
-        by_model = {key[2]: list(group) for key, group in groupby(of_dataset, place)}
+        runs = list(of_dataset)
+        if any(_measured(run) != _measured(runs[0]) for run in runs):
+            raise InputError(
+                f"{dataset}: its runs were measured on different images; they belong in folders of their own"
+            )
+        by_model = {key[2]: list(group) for key, group in groupby(runs, place)}
         baseline = by_model.get("baseline", [])
         rows += [_row(dataset, model, group, baseline) for model, group in by_model.items()]
     return rows
+
+
+def _measured(record: Record) -> tuple[str, Any]:
+    run = record["determined_by"]
+    return run["measured_on"], run["splits"][run["measured_on"]]
 
 
 def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) -> Row:

@@ -24,13 +24,12 @@ from dcl.experiment import (
     grid,
     open_dataset,
     process_pool,
-    read_record,
-    read_records,
     run_grid,
     run_one,
     to_numbers,
 )
 from dcl.pictures import prepare, read_picture, resampling
+from dcl.record import read_record, read_records
 from dcl.table import (
     COLUMNS,
     as_csv,
@@ -602,3 +601,38 @@ def test_help_imports_no_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+# --- damaged runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r.pop("error_percent"), "error_percent: Field required"),
+        (lambda r: r.update(error_percent=1e3), "error_percent"),
+        (lambda r: r["wrong"].append(10**6), "rising indices"),
+        (lambda r: r["wrong"].pop(), "do not agree"),
+        (lambda r: r["determined_by"].update(measured_on="elsewhere"), "measured_on"),
+        (lambda r: r["history"]["test_loss"].pop(), "history should have"),
+        (lambda r: r["determined_by"]["splits"]["test"].update(images=10**12), "images"),
+    ],
+)
+def test_a_run_that_contradicts_itself_is_named(tmp_path, change, words):
+    """Found by mutation (tests/faults/test_fuzz.py)."""
+    stored = Path(__file__).parents[1] / "results" / "first" / "MNIST-II-01" / "A2-0.json"
+    record = json.loads(stored.read_text())
+    change(record)
+    path = tmp_path / "A2-0.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(BuildError, match=words) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+
+
+def test_runs_on_other_images_do_not_share_a_table(tmp_path):
+    stored = Path(__file__).parents[1] / "results" / "first" / "MNIST-II-01"
+    records = [json.loads((stored / f"{name}-0.json").read_text()) for name in ("baseline", "A2")]
+    records[1]["determined_by"]["splits"]["test"]["sha256"] = "0" * 64
+    with pytest.raises(InputError, match="different images"):
+        summarise(records)

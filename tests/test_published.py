@@ -49,7 +49,7 @@ def test_the_table_has_the_papers_rows_and_columns():
 
 def test_table_1_is_what_the_stored_runs_give():
     root = Path(__file__).parents[1]
-    if not list((root / "results" / "table1").glob("MNIST-*")):
+    if not (root / "results" / "table1" / "table1.csv").exists():
         pytest.skip("no runs are stored yet")
     from table1 import table1
 

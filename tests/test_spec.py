@@ -48,7 +48,7 @@ BAD = {
     "fraction of an image": (GOOD + "train: 1.5\n", ":4", "train", "integer"),
     "name that leaves its folder": (GOOD.replace("x", "../x"), ":1", "name", "letters"),
     "two documents": (GOOD + "---\n" + GOOD, ":4", "document", ""),
-    "key that is no text": (GOOD + "3: 4\n", "", "3", "strings"),
+    "key that is no text": (GOOD + "3: 4\n", ":4", "'3'", "word"),
 }  # fmt: skip
 
 

@@ -1,0 +1,77 @@
+"""DataLoader workers, far more than cores, and some of them killed: torch's own error, or all images; never a hang."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnistcompose import build, load_spec
+
+pytest.importorskip("torch")
+
+_EPOCHS = """
+import os, signal, sys, threading, time
+import torch
+from torch.utils.data import DataLoader
+from mnistcompose import ShardedDigits
+
+if __name__ == "__main__":
+    root, method, workers, epochs, kill = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
+    torch.set_num_threads(1)
+    data = ShardedDigits(root, "train")
+    total = int(data.as_tensors()[1].sum())
+    if kill:
+        def shoot():
+            import multiprocessing
+            while not (children := multiprocessing.active_children()):
+                time.sleep(0.01)
+            time.sleep(kill / 1000)
+            for child in children[:1]:
+                child.kill()
+        threading.Thread(target=shoot, daemon=True).start()
+    try:
+        for epoch in range(epochs):
+            loader = DataLoader(data, 100, shuffle=True, num_workers=workers, multiprocessing_context=method)
+            seen = sum(int(numbers.sum()) for _, numbers in loader)
+            assert seen == total, (seen, total)
+    except RuntimeError as error:
+        assert kill and "DataLoader worker" in str(error), error
+        print("stopped by torch")
+    else:
+        print("complete")
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "x"
+    build(load_spec("MNIST-II-03"), root, train=3000, test=0, shard_size=1000)
+    return root
+
+
+def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
+    script.write_text(_EPOCHS)
+    done = subprocess.run(
+        [sys.executable, str(script), str(dataset), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_many_workers(request, dataset, tmp_path, method):
+    full = request.config.getoption("--faults") == "full"
+    workers, epochs = (16, 50 if method == "fork" else 5) if full else (4 if method == "fork" else 2, 1)
+    assert run(dataset, tmp_path / "epochs.py", method, workers, epochs, 0, timeout=1800) == "complete\n"
+
+
+def test_a_killed_worker_is_an_error_or_nothing(trials, dataset, tmp_path):
+    for _, random in trials("DataLoader worker killed", 1, 30):
+        workers = random.randrange(2, 16)
+        said = run(dataset, tmp_path / "epochs.py", "fork", workers, 20, random.randrange(1, 500), timeout=120)
+        assert said in ("stopped by torch\n", "complete\n")
