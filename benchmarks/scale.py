@@ -21,11 +21,12 @@ from report import machine, table
 from rich.console import Console
 
 from mnistcompose import __version__
-from mnistcompose.builder import MAX_SHARD, _Task
+from mnistcompose.builder import _Task
 from mnistcompose.cluster import cluster
 from mnistcompose.shards import (
     BLOCK,
     MANIFEST,
+    MAX_SHARD,
     FileEntry,
     Manifest,
     ShardEntry,

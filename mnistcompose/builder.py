@@ -27,6 +27,7 @@ from .shards import (
     BLOCK,
     FORMAT,
     MANIFEST,
+    MAX_SHARD,
     Compression,
     FileEntry,
     Manifest,
@@ -54,7 +55,6 @@ BUILD = "build.json"
 JOURNAL = "journal.jsonl"
 NOTES = "journal"  # instead of the journal where nothing can be appended to: a folder of one file a shard
 LOCK = ".lock"
-MAX_SHARD = 100_000  # samples; a shard is made in memory
 MAX_SEED = 2**63 - 1
 MNIST_LICENSE = (
     "CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/); made from MNIST, copyright Yann LeCun and "

@@ -22,10 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import BuildError, InputError
 from .location import cache_folder, is_local, rename
-from .spec import SIZE
+from .spec import MAX_SLOTS, SIZE
 
 FORMAT = 1
 BLOCK = 1000  # samples a digest is made of; a shard holds whole blocks, so that each can be hashed apart
+MAX_SHARD = 100_000  # samples; a shard is made and read in memory
 MANIFEST = "manifest.json"
 
 Compression = Literal["none", "gzip"]
@@ -291,6 +292,10 @@ def _decode(file: h5py.File, path: Path) -> Shard:
         raise BuildError(f"{path}: not a shard of format {FORMAT}")
     slots = column_of(file, "digits", path).shape[-1]
     count = len(column_of(file, "labels", path))
+    if count > MAX_SHARD or not 1 <= slots <= MAX_SLOTS:
+        raise BuildError(
+            f"{path}: promises {count:,} samples of {slots} digits; {MAX_SHARD:,} of {MAX_SLOTS} are the most"
+        )
     arrays: dict[str, NDArray[Any]] = {}
     for name, (kind, _, _) in _COLUMNS.items():
         dataset = column_of(file, name, path)
@@ -316,7 +321,11 @@ def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise BuildError(f"{path}: {name} is missing, or elsewhere")
     dataset = file[name]
-    if dataset.is_virtual or dataset.external or dataset.compression not in (None, "gzip"):
+    plan = dataset.id.get_create_plist()
+    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    # a chunk is decompressed whole, and may be larger than what it holds
+    bounded = dataset.chunks is None or (dataset.chunks[0] <= BLOCK and dataset.chunks[1:] == dataset.shape[1:])
+    if dataset.is_virtual or dataset.external or filters - {h5py.h5z.FILTER_DEFLATE} or not bounded:
         raise BuildError(f"{path}: {name} is not stored in the file, or in a way that is not allowed")
     return dataset
 

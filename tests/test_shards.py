@@ -192,6 +192,22 @@ def reach_out(kind: str, folder: Path) -> bytes:
                 file["images"] = np.zeros((20, 28, 28), np.int16)
             case "filter":
                 file.create_dataset("images", data=np.zeros((20, 28, 28), np.uint8), compression="lzf")
+            case "other filter":
+                file.create_dataset("images", data=np.zeros((20, 28, 28), np.uint8), chunks=(20, 28, 28), shuffle=True)
+            case "bomb of samples":
+                for name in ("images", "labels"):
+                    shape = (10**12, 28, 28) if name == "images" else (10**12,)
+                    file.pop(name, None)
+                    file.create_dataset(name, shape, "u1" if name == "images" else "i8", chunks=(1000, *shape[1:]))
+            case "bomb of a chunk":
+                file.create_dataset(
+                    "images",
+                    (20, 28, 28),
+                    "u1",
+                    maxshape=(None, 28, None),
+                    chunks=(1000, 28, 10**5),
+                    compression="gzip",
+                )
             case "attribute":
                 file["images"] = np.zeros((20, 28, 28), np.uint8)
                 del file.attrs["seed"]
@@ -202,6 +218,7 @@ def reach_out(kind: str, folder: Path) -> bytes:
 
 
 KINDS = ["missing", "external link", "soft link", "virtual", "external storage", "group", "shape", "type", "filter"]
+KINDS += ["other filter", "bomb of samples", "bomb of a chunk"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "attribute", "format", "not HDF5"])
