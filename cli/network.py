@@ -5,7 +5,9 @@ import json
 import click
 
 
-def _shape(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int, int]:
+def _shape(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
     parts = value.lower().split("x")
     if len(parts) != 3 or not all(part.isdecimal() and len(part) < 10 for part in parts):
         raise click.BadParameter(f"{value!r}: should be channels x height x width, as in 1x28x28")
@@ -15,23 +17,27 @@ def _shape(_context: click.Context, _option: click.Parameter, value: str) -> tup
 
 @click.command()
 @click.argument("notation", metavar="NOTATION|MODEL")
-@click.option("--input", "shape", default="1x28x28", show_default=True, callback=_shape, help="Of one image.")
+@click.option("--input", "shape", callback=_shape, help="Of one image.  [default: 1x28x28, or the network's own]")
 @click.option("--classes", default=1000, show_default=True, help="Filters of the output layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def network(notation: str, shape: tuple[int, int, int], classes: int, as_json: bool) -> None:
+def network(notation: str, shape: tuple[int, int, int] | None, classes: int, as_json: bool) -> None:
     """Print the layers, shapes, parameters and multiply-adds of a network.
 
     It is written in the paper's notation, as in C5@20-MP2S2-FC500[3x100S]-D0.5-OUT, or is the name of one of
-    LeNet's variants: baseline, A2, A3S, A3D, B2, B3S, B3D.
+    LeNet's variants: baseline, A2, A3S, A3D, B2, B3S, B3D, or of a network for natural images: lenet32, bignet or
+    alexnet, with DCL lenet32-dcl, bignet-dcl or alexnet-dcl.
     """
     from dataclasses import asdict
 
-    from dcl.networks import VARIANTS, lenet_notation
+    from dcl.networks import VARIANTS, lenet_notation, natural_notation
     from dcl.notation import Cost, plan_network
 
-    named = notation in VARIANTS or not notation.startswith(("C", "MP", "FC", "D", "OUT"))
-    text = lenet_notation(classes, notation) if named else notation
-    written, costs = plan_network(text, shape, classes)
+    text, own = notation, (1, 28, 28)
+    if notation in VARIANTS:
+        text = lenet_notation(classes, notation)
+    elif not notation.startswith(("C", "MP", "FC", "D", "OUT")):
+        text, own = natural_notation(notation)
+    written, costs = plan_network(text, shape or own, classes)
     total = Cost(
         "total",
         costs[-1].shape,

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
-from dcl.networks import VARIANTS, lenet, lenet_notation
+from dcl.networks import NATURAL_NAMES, VARIANTS, lenet, lenet_notation, natural_network, natural_notation
 from dcl.notation import plan_network
+from dcl.wide_resnet import WideResNet
 from mnistcompose.errors import InputError
 
 
@@ -40,18 +42,6 @@ def test_lenets_weights_follow_from_the_formulas():
             assert sum(cost.weights for cost in lenet(classes, variant).costs) == convolutions + full
 
 
-ALEXNET = (
-    "C11(S4)@96-MP3(S2)-C5(S1P2)@256-MP3(S2)-C3(S1P1)@384-C3(S1P1)@384-C3(S1P1)@256-MP3(S2)-"
-    "FC4096{}-D0.5-FC4096-D0.5-FC1000"
-)
-
-
-def test_the_papers_alexnet_has_its_weights():
-    """Section 4.2.2 says 62.35M and 51.86M; its notation gives 0.02M more, with and without DCL."""
-    assert weights(ALEXNET.format(""), (3, 227, 227)) == 62_367_776
-    assert weights(ALEXNET.format("[2x1024]"), (3, 227, 227)) == 51_882_016
-
-
 @pytest.mark.parametrize(("name", "hint"), [("A3s", "A3S"), ("baselin", "baseline"), ("Z", "baseline, A2")])
 def test_a_misspelt_variant_gets_a_hint(name, hint):
     with pytest.raises(InputError, match=hint):
@@ -61,3 +51,54 @@ def test_a_misspelt_variant_gets_a_hint(name, hint):
 def test_too_few_classes_for_branches():
     with pytest.raises(InputError, match="too few"):
         lenet(4, "B2")
+
+
+# --- natural images -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "plain", "dcl", "percent"),
+    [("bignet", 10, 5_742_272, 5_086_912, 11.41), ("alexnet", 1000, 62_367_776, 51_882_016, 16.81)],
+)
+def test_weights_of_section_4_2(name, classes, plain, dcl, percent):
+    """The paper: BigNet 5.74M to 5.09M, 11.41 % fewer; AlexNet 62.35M to 51.86M (its notation gives 0.02M more)."""
+    (text, shape), (with_dcl, _) = natural_notation(name), natural_notation(f"{name}-dcl")
+    assert (weights(text, shape, classes), weights(with_dcl, shape, classes)) == (plain, dcl)
+    assert round(100 * (1 - dcl / plain), 2) == percent
+
+
+@pytest.mark.parametrize("name", [name for name in NATURAL_NAMES if "alexnet" not in name])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_a_training_step_changes_the_weights_of_a_network_for_natural_images(name, classes):
+    torch.manual_seed(0)
+    net = natural_network(name, classes)
+    shape = natural_notation(name)[1] if "wrn" not in name else (3, 32, 32)
+    images, targets = torch.randn(2, *shape), torch.tensor([1, 7])
+    before = [p.clone() for p in net.parameters()]
+    outputs = net(images)
+    assert outputs.shape == (2, classes)
+    torch.nn.functional.cross_entropy(outputs, targets).backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    changed = [not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
+    assert sum(changed) > 0.9 * len(changed)  # where no ReLU of a small branch fires, the branch rests
+
+
+def test_layers_and_weights_of_the_wide_resnet():
+    net = WideResNet(10, depth=16, width=8)
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert len(convolutions) == 1 + 2 * 2 * 3
+    assert round(sum(p.numel() for p in net.parameters()) / 1e6, 1) == 11.0  # as its authors count WRN-16-8
+    assert round(sum(p.numel() for p in WideResNet(10, depth=28, width=10).parameters()) / 1e6, 1) == 36.5
+
+
+@pytest.mark.parametrize("depth", [4, 15, 17])
+def test_depths_that_no_wide_resnet_has(depth):
+    with pytest.raises(InputError, match="6 n"):
+        WideResNet(10, depth=depth)
+
+
+def test_a_misspelt_natural_network_gets_a_hint():
+    with pytest.raises(InputError, match="bignet"):
+        natural_network("bignett", 10)
+    with pytest.raises(InputError, match="there are lenet32"):
+        natural_notation("wrn16")
