@@ -409,6 +409,9 @@ def _one_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
+_TOLD = 20  # problems of one file
+
+
 def _explain_all(problems: list[Any], data: Any, lines: dict[_Path, int], source: str) -> str:
     """One line a problem; a problem of a whole that only repeats one of its parts' is left out."""
     located = [(_locate(problem["loc"], lines), problem) for problem in problems]
@@ -417,7 +420,9 @@ def _explain_all(problems: list[Any], data: Any, lines: dict[_Path, int], source
         for path, problem in located
         if not any(len(other) > len(path) and other[: len(path)] == path for other, _ in located if path)
     ]
-    return "\n".join(_explain(path, problem, data, lines, source) for path, problem in deepest)
+    told = [_explain(path, problem, data, lines, source) for path, problem in deepest[:_TOLD]]
+    more = [f"{source}: and {len(deepest) - _TOLD} more problems"] if len(deepest) > _TOLD else []
+    return "\n".join(told + more)
 
 
 def _locate(loc: _Path, lines: dict[_Path, int]) -> _Path:

@@ -198,3 +198,12 @@ def test_each_kind_of_flip_and_noise_is_somewhere():
     assert sum(spec.noise.gaussian != 0 for spec in specs) >= 2
     assert sum(spec.noise.impulse != 0 for spec in specs) >= 2
     assert support(Choice(choice=(1.0, 2.0))) == (1, 2)
+
+
+def test_of_very_many_problems_the_first_are_told():
+    with pytest.raises(InputError) as caught:
+        parse_spec(f"name: x\nslots: {[0] * 500}", "bad.yaml")
+    told = str(caught.value).splitlines()
+    assert len(told) == 21
+    assert told[-1].startswith("bad.yaml: and ")
+    assert told[-1].endswith("more problems")
