@@ -21,6 +21,7 @@ _COMMANDS = {
     "predict": ("train", "Read the number in image files."),
     "compare": ("compare", "Train a grid of models and print them side by side."),
     "calibrate": ("calibrate", "Bring a layout to a wanted error by one knob."),
+    "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
 }
 
