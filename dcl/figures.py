@@ -38,7 +38,7 @@ def _axes(height: float, columns: int = 1, rows: int = 1, width: float = COLUMN)
     figure = Figure((width, height), dpi=200, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
-        ax.tick_params(labelsize=7)
+        ax.tick_params(which="both", labelsize=7)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
     return figure, axes
@@ -113,6 +113,8 @@ def draw_curves(rows: Rows) -> Figure:
         ax.plot(epochs, [row[4] for row in mine], "--", lw=0.8, color=color)
         ax.plot(epochs, [row[5] for row in mine], "-", lw=1.2, color=color, label=model)
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "25" else "")
     ax.set_xlabel("epoch", fontsize=8)
     ax.set_ylabel("loss (dashed: training)", fontsize=8)
     ax.legend(fontsize=7, frameon=False)
