@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,11 +56,8 @@ def build(
     The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
     interrupted goes on where it left off when the same command is given again.
     """
-    from typing import cast
-
     from mnistcompose import builder
     from mnistcompose.errors import InputError
-    from mnistcompose.shards import Compression
     from mnistcompose.spec import load_spec, spec_names
 
     if bool(layouts) == every:
@@ -69,49 +66,28 @@ def build(
     names = [spec.name for spec in specs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
+    what: dict[str, Any] = {
+        "seed": seed,
+        "train": train,
+        "test": test,
+        "shard_size": shard_size,
+        "digits": digits,
+        "compression": compression,
+    }
     if dry_run:
         for spec in specs:
-            plan = builder.plan_build(
-                spec,
-                seed=seed,
-                train=train,
-                test=test,
-                shard_size=shard_size,
-                digits=digits,
-                compression=cast(Compression, compression),
-            )
-            click.echo(_as_json(spec.name, plan) if as_json else _sentence(spec.name, plan, workers))
+            plan = builder.plan_build(spec, **what)
+            click.echo(_as_json(spec.name, plan) if as_json else _plan(spec.name, plan, workers))
         return
     alone = len(specs) == 1 and not every
-    for spec in specs:
-        folder = out if out and alone else (out or Path("data")) / spec.name
-        total = (spec.train if train is None else train) + (spec.test if test is None else test)
-        with (
-            on_cluster(scheduler, tls_ca, tls_cert, tls_key) as (executor, threads),
-            image_bar(spec.name, total) as advance,
-        ):
-            report = builder.build(
-                spec,
-                folder,
-                seed=seed,
-                train=train,
-                test=test,
-                shard_size=shard_size,
-                digits=digits,
-                compression=cast(Compression, compression),
-                executor=executor,
-                workers=workers or threads,
-                force=force,
-                progress=advance,
-            )
-        if as_json:
-            click.echo(_as_json(spec.name, report))
-        else:
-            rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
-            click.echo(
-                f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
-                f"{report.made} shards made, {report.kept} kept"
-            )
+    with on_cluster(scheduler, tls_ca, tls_cert, tls_key) as (executor, threads):
+        how: dict[str, Any] = {"executor": executor, "workers": workers or threads, "force": force}
+        for spec in specs:
+            folder = out if out and alone else (out or Path("data")) / spec.name
+            total = (spec.train if train is None else train) + (spec.test if test is None else test)
+            with image_bar(spec.name, total) as advance:
+                report = builder.build(spec, folder, **what, **how, progress=advance)
+            click.echo(_as_json(spec.name, report) if as_json else _report(folder, report))
 
 
 def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:
@@ -124,7 +100,16 @@ def _images(found: "BuildPlan | BuildReport") -> str:
     return " and ".join(f"{count:,} {split}" for split, count in found.counts.items()) + " images"
 
 
-def _sentence(name: str, plan: "BuildPlan", workers: int | None) -> str:
+def _report(folder: Path, report: "BuildReport") -> str:
+    """What a build made, for people."""
+    rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
+    return (
+        f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
+        f"{report.made} shards made, {report.kept} kept"
+    )
+
+
+def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
     """What a build would make, for people."""
     from datetime import timedelta
 
