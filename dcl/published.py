@@ -74,7 +74,7 @@ def _gain(row: Row | None) -> str:
 
 def as_sentences(found: Agreement) -> str:
     """Markdown list of what `agreement` found."""
-    lines = [f"oracle < A3S < baseline on {found.ordered} of {found.datasets} datasets"]
+    lines = [f"oracle < A3S < baseline on {found.ordered} of {found.datasets} datasets"] if found.datasets else []
     lines += [
         f"{model}: rank correlation with the paper {found.rank[model]:.3f}; within 10 % of the paper's error on {ten} "
         f"datasets, 20 % on {twenty}, 25 % on {quarter}"
