@@ -38,7 +38,7 @@ def file_of(run: Run) -> str:
     """Name of a run's file: the dataset's folder, then what varies."""
     r = run.recipe
     return (
-        f"{run.dataset.spec.name}/{run.model}-{run.seed}-e{run.epochs}-b{r.batch_size}-lr{r.lr:g}-m{r.momentum:g}"
+        f"{run.dataset.name}/{run.model}-{run.seed}-e{run.epochs}-b{r.batch_size}-lr{r.lr:g}-m{r.momentum:g}"
         f"-wd{r.weight_decay:g}-{r.schedule}-w{r.warmup:g}.json"
     )
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "evaluate": ("train", "Measure a trained model on a dataset."),
     "predict": ("train", "Read the number in image files."),
     "compare": ("compare", "Train a grid of models and print them side by side."),
+    "compare-images": ("compare_images", "Train the networks of the paper's Table 2 on SVHN, CIFAR and ILSVRC2012."),
     "calibrate": ("calibrate", "Bring a layout to a wanted error by one knob."),
     "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
@@ -35,7 +36,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return super().get_command(ctx, name)
-        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name)
+        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

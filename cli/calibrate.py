@@ -66,7 +66,7 @@ def calibrate(
     runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
     with watching(None) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
         records = run_grid(
-            runs, out, executor=pool, on_epoch=lambda run, history: show(run.dataset.spec.name, epochs, history)
+            runs, out, executor=pool, on_epoch=lambda run, history: show(run.dataset.name, epochs, history)
         )
     errors = [record["error_percent"] for record in records]
     found = interpolate(values, errors, target)

@@ -121,7 +121,7 @@ def compare(
             device=device,
         )
         labels = {
-            run.file: f"{i}/{len(runs)} {run.dataset.spec.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)
+            run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)
         }
         with (
             watching(progress) as show,

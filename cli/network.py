@@ -1,17 +1,22 @@
 """`mnistcompose network`: what a network is made of, and what it costs."""
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from mnistcompose.errors import InputError
 
+from .train import need_torch
+
+if TYPE_CHECKING:
     from dcl.notation import Cost
 
+Shape = tuple[int, int, int]
 
-def _shape(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
+
+def _shape(_context: click.Context, _option: click.Parameter, value: str | None) -> Shape | None:
     if value is None:
         return None
     parts = value.lower().split("x")
@@ -23,116 +28,156 @@ def _shape(_context: click.Context, _option: click.Parameter, value: str | None)
 
 @click.command()
 @click.argument("notation", metavar="NOTATION|MODEL")
-@click.option("--input", "shape", callback=_shape, help="Of one image.  [default: 1x28x28, or the network's own]")
-@click.option("--classes", default=1000, show_default=True, help="Filters of the output layer.")
-@click.option("--against", metavar="NOTATION|MODEL", help="Compare with this network: cost, and measured time.")
-@click.option("--batch", type=click.IntRange(1), default=128, show_default=True, help="Images, where time is measured.")
-@click.option("--device", default="auto", show_default=True, help="Where time is measured: auto, cpu, cuda, mps.")
+@click.option(
+    "--against",
+    metavar="NOTATION|MODEL",
+    multiple=True,
+    help="Compare parameters, multiply-adds and measured time with this network's; repeatable.",
+)
+@click.option("--input", "shape", callback=_shape, help="Of one image. Default: the model's, or 1x28x28.")
+@click.option("--classes", type=int, help="Filters of the output layer. Default: the model's, or 1000.")
+@click.option("--batch", type=click.IntRange(2), default=128, show_default=True, help="Images in a measured batch.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of which medians are taken.")
+@click.option("--device", default="auto", show_default=True, help="Where time is measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def network(
     notation: str,
-    shape: tuple[int, int, int] | None,
-    classes: int,
-    against: str | None,
+    against: tuple[str, ...],
+    shape: Shape | None,
+    classes: int | None,
     batch: int,
+    rounds: int,
     device: str,
     as_json: bool,
 ) -> None:
     """Print the layers, shapes, parameters and multiply-adds of a network.
 
     It is written in the paper's notation, as in C5@20-MP2S2-FC500[3x100S]-D0.5-OUT, or is the name of one of
-    LeNet's variants: baseline, A2, A3S, A3D, B2, B3S, B3D, or of a network for natural images: lenet32, bignet or
-    alexnet, with DCL lenet32-dcl, bignet-dcl or alexnet-dcl.
+    LeNet's variants for numbers (baseline, A2, A3S, A3D, B2, B3S, B3D), or of a network for images (lenet, bignet, wrn,
+    alexnet, and each with DCL, as in bignet+dcl).
+
+    --against measures networks side by side; one with DCL of two branches is followed by its counterpart with bilinear
+    fusion (section 3.3 of the paper).
     """
-    one = _plan(notation, shape, classes)
-    if against is None:
-        click.echo(_as_json(one)) if as_json else _print_layers(one)
+    need_torch()
+    from dcl.notation import plan_network
+
+    shape, classes = _made_for(notation, shape, classes)
+    texts = [_text(name, classes) for name in (notation, *against)]
+    plans = [plan_network(text, shape, classes) for text in texts]
+    if against:
+        _compare(dict(zip((notation, *against), plans, strict=True)), shape, classes, batch, rounds, device, as_json)
     else:
-        _print_comparison(
-            {notation: one, against: _plan(against, shape or one.input_shape, classes)}, batch, device, as_json
-        )
+        _print_layers(*plans[0], as_json)
 
 
-class _Plan(NamedTuple):
-    """A network in the notation, and what it costs."""
+def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shape, int]:
+    """What was given, else what the named network is made for."""
+    from dcl.networks import IMAGE_NETWORKS, image_network_shape
 
-    notation: str
-    input_shape: tuple[int, int, int]
-    layers: "tuple[Cost, ...]"
-    total: "Cost"
-
-
-def _plan(notation: str, shape: tuple[int, int, int] | None, classes: int) -> _Plan:
-    from dcl.networks import VARIANTS, lenet_notation, natural_notation
-    from dcl.notation import Cost, plan_network
-
-    text, own = notation, (1, 28, 28)
-    if notation in VARIANTS:
-        text = lenet_notation(classes, notation)
-    elif not notation.startswith(("C", "MP", "FC", "D", "OUT")):
-        text, own = natural_notation(notation)
-    written, costs = plan_network(text, shape or own, classes)
-    sums = (sum(getattr(cost, name) for cost in costs) for name in ("weights", "biases", "multiply_adds"))
-    return _Plan(written, shape or own, costs, Cost("total", costs[-1].shape, *sums))
+    usual = image_network_shape(name) if name in IMAGE_NETWORKS else ((1, 28, 28), 1000)
+    return shape or usual[0], usual[1] if classes is None else classes
 
 
-def _as_json(plan: _Plan) -> str:
-    from dataclasses import asdict
+def _text(name: str, classes: int) -> str:
+    """The notation of what is a notation or a name."""
+    from dcl.experiment import check_model
+    from dcl.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
 
-    layers = [asdict(cost) for cost in plan.layers]
-    return json.dumps({"notation": plan.notation, "layers": layers, "total": asdict(plan.total)}, indent=1)
+    if name in IMAGE_NETWORKS:
+        return image_network_notation(name, classes)
+    if name in VARIANTS:
+        return lenet_notation(classes, name)
+    if name == "oracle":
+        raise InputError("network 'oracle': is the baseline once a digit; ask for baseline and the classes of a digit")
+    if not name.startswith(("C", "MP", "AP", "R", "FC", "D", "OUT")):
+        check_model(name)  # says which name may have been meant
+    return name
 
 
-def _print_layers(plan: _Plan) -> None:
+def _print_layers(written: str, costs: "tuple[Cost, ...]", as_json: bool) -> None:
+    from dcl.costs import total
+
+    if as_json:
+        layers = [asdict(cost) for cost in costs]
+        click.echo(json.dumps({"notation": written, "layers": layers, "total": asdict(total(costs))}, indent=1))
+        return
+    from rich.console import Console
     from rich.table import Table
 
-    table = Table("layer", "output", "weights", "biases", "multiply-adds", title=plan.notation, title_justify="left")
-    for cost in (*plan.layers, plan.total):
-        if cost is plan.total:
+    table = Table("layer", "output", "weights", "biases", "multiply-adds", title=written, title_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for cost in (*costs, total(costs)):
+        if cost.layer == "total":
             table.add_section()
         numbers = (f"{n:,}" if n else "" for n in (cost.weights, cost.biases, cost.multiply_adds))
         table.add_row(cost.layer, "x".join(map(str, cost.shape)), *numbers)
-    _show(table, 2)
+    Console(markup=False, highlight=False).print(table)
 
 
-def _print_comparison(named: dict[str, _Plan], batch: int, device: str, as_json: bool) -> None:
-    """Cost and time of two networks, taken in turns."""
-    from rich.table import Table
+def _compare(
+    plans: "dict[str, tuple[str, tuple[Cost, ...]]]",
+    shape: Shape,
+    classes: int,
+    batch: int,
+    rounds: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    import torch
 
-    from dcl.costs import measure
-    from dcl.notation import parse_network
+    from dcl.costs import bilinear_counterpart, measure, total
+    from dcl.notation import MAX_PARAMETERS, parse_network, plan_network
     from dcl.training import resolve_device
 
-    plans = list(named.values())
-    if len(plans) == 1:
-        raise click.UsageError("--against should be another network")
-    place, shape = resolve_device(device), plans[0].input_shape
-    nets = [parse_network(plan.notation, shape, plan.total.shape[0]) for plan in plans]
-    times = measure(nets, (batch, *shape), place, rounds=7, repeats=1, inner=False)
-    rows: dict[str, list[float]] = {
-        "weights": [plan.total.weights for plan in plans],
-        "biases": [plan.total.biases for plan in plans],
-        "multiply_adds": [plan.total.multiply_adds for plan in plans],
-        "forward_ms": [each.forward for each in times],
-        "training_ms": [each.training for each in times],
-    }
+    place = resolve_device(device)
+    every: dict[str, tuple[str, tuple[Cost, ...]]] = {}
+    for name, (written, costs) in plans.items():
+        every[name] = written, costs
+        fused = bilinear_counterpart(written)
+        if fused is not None:
+            every[f"{name}, bilinear"] = plan_network(fused, shape, classes)
+    for name, (_, costs) in every.items():
+        if len(costs[-1].shape) > 1:
+            raise InputError(f"network {name!r}: its output is no vector; to be trained, it should end in OUT or FC")
+    outputs = {costs[-1].shape[0] for _, costs in every.values()}
+    if len(outputs) > 1:
+        raise InputError(f"networks with {' and '.join(map(str, sorted(outputs)))} outputs; should be of equal output")
+    sums = {name: total(costs) for name, (_, costs) in every.items()}
+    parameters = {name: cost.weights + cost.biases for name, cost in sums.items()}
+    small = {name: text for name, (text, _) in every.items() if parameters[name] <= MAX_PARAMETERS}
+    torch.manual_seed(0)
+    nets = {name: parse_network(text, shape, classes) for name, text in small.items()}
+    timings = measure(nets, shape, outputs.pop(), batch=batch, rounds=rounds, device=place)
+    rows: list[dict[str, Any]] = []
+    for name, (written, _) in every.items():
+        timing = timings.get(name)
+        rows.append(
+            {
+                "network": name,
+                "notation": written,
+                "parameters": parameters[name],
+                "multiply_adds": sums[name].multiply_adds,
+                "forward_ms": timing and timing.medians[0],
+                "step_ms": timing and timing.medians[1],
+            }
+        )
     if as_json:
-        networks = [
-            {"notation": plan.notation, **{name: values[index] for name, values in rows.items()}}
-            for index, plan in enumerate(plans)
-        ]
-        click.echo(json.dumps({"networks": networks, "batch": batch, "device": str(place)}, indent=1))
+        settings = {"input": shape, "classes": classes, "batch": batch, "rounds": rounds, "device": str(place)}
+        click.echo(json.dumps({**settings, "networks": rows}, indent=1))
         return
-    table = Table("", *named, "ratio", title=f"batch {batch}, {place}")
-    for name, (one, two) in rows.items():
-        shown = (f"{value:,}" if isinstance(value, int) else f"{value:.2f}" for value in (one, two))
-        table.add_row(name.replace("_", " "), *shown, f"{one / two:.3f}")
-    _show(table, 1)
-
-
-def _show(table: "Table", texts: int) -> None:
     from rich.console import Console
+    from rich.table import Table
 
-    for column in table.columns[texts:]:
+    table = Table("network", "parameters", "multiply-adds", "forward ms", "training step ms")
+    for column in table.columns[1:]:
         column.justify = "right"
-    Console(markup=False, highlight=False).print(table)
+    for row in rows:
+        times = ("not made" if row[key] is None else f"{row[key]:.2f}" for key in ("forward_ms", "step_ms"))
+        table.add_row(row["network"], f"{row['parameters']:,}", f"{row['multiply_adds']:,}", *times)
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    click.echo(f"Batches of {batch} on {place}; medians of {rounds} rounds, in which the networks take turns.")
+    if len(small) < len(every):
+        click.echo(f"Networks of more than {MAX_PARAMETERS:,} parameters are counted, but not made.")

@@ -22,7 +22,7 @@ RECIPE = {
     "lr": (float, "Highest learning rate."),
     "momentum": (float, "Nesterov's momentum."),
     "weight_decay": (float, "Weight decay; biases have none."),
-    "schedule": (str, "one-cycle, linear or constant, after the warm-up."),
+    "schedule": (str, "one-cycle, linear, constant, or as in 'x0.1 at 6,9 of 10', after the warm-up."),
     "warmup": (float, "Share of the steps in which the learning rate rises."),
 }
 

@@ -6,7 +6,7 @@ if find_spec("torch") is None:
     raise ImportError("dcl needs torch: pip install 'mnistcompose[train]'")
 
 from .fusion import Bilinear, DCLConv2d, DCLLinear
-from .networks import lenet
+from .networks import image_network, lenet
 from .notation import Network, parse_network
 from .oracle import Oracle
 from .training import History, Recipe, evaluate, fit
@@ -21,6 +21,7 @@ __all__ = [
     "Recipe",
     "evaluate",
     "fit",
+    "image_network",
     "lenet",
     "parse_network",
 ]

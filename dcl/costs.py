@@ -1,93 +1,121 @@
-"""What modules cost to run: sections 3.3 and 3.4, by the clock."""
+"""What a network costs: parameters and multiply-adds by the formulas of section 3.4, milliseconds by measurement."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from statistics import median
-from time import perf_counter
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+
+from .notation import Cost, Dcl, Layer, parse_layers
+from .training import Recipe, loss_of, make_optimizer
 
 
-class BilinearFusion(nn.Module):
-    """The bilinear CNN's way to fuse two branches, z_k = y(1)' W_k y(2), to compare DCL with (section 3.3).
+def break_even(fan_in: int, outputs: int) -> float:
+    """Sum of the branches' filters from which on DCL has more weights, and multiply-adds, than the layer (3.4).
 
     Parameters
     ----------
-    in_features, out_features : int
-    filters : int
-        M, of each of the two branches; each output has M^2 weights, where DCL's have 2 M.
+    fan_in : int
+        u^2 K1.
+    outputs : int
+        K2.
     """
+    return fan_in * outputs / (fan_in + outputs)
 
-    def __init__(self, in_features: int, out_features: int, filters: int) -> None:
-        super().__init__()
-        self.theta = nn.ModuleList(nn.Linear(in_features, filters) for _ in range(2))
-        self.mix = nn.Bilinear(filters, filters, out_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (N, in_features) to z (N, out_features)."""
-        one, two = (F.relu(branch(x)) for branch in self.theta)
-        fused: Tensor = self.mix(one, two)
-        return fused
+def total(costs: tuple[Cost, ...]) -> Cost:
+    """Sums over a network's layers."""
+    weights, biases, multiply_adds = (
+        sum(getattr(cost, name) for cost in costs) for name in ("weights", "biases", "multiply_adds")
+    )
+    return Cost("total", costs[-1].shape, weights, biases, multiply_adds)
+
+
+def bilinear_counterpart(notation: str) -> str | None:
+    """The network with bilinear fusion of the same branches in the place of DCL (3.3); None unless all have two."""
+    layers = parse_layers(notation)
+    modules = [layer.dcl for layer in layers if layer.dcl is not None]
+    if not modules or any(len(dcl.filters) > 2 or dcl.fusion == "bilinear" for dcl in modules):
+        return None
+    return "-".join(str(_bilinear(layer)) for layer in layers)
+
+
+def _bilinear(layer: Layer) -> Layer:
+    return layer if layer.dcl is None else replace(layer, dcl=Dcl(layer.dcl.filters, "bilinear"))
 
 
 @dataclass(frozen=True)
-class Times:
-    """Milliseconds a batch: evaluation, and a step of training without the optimiser."""
+class Timing:
+    """Milliseconds of a batch: of each round."""
 
-    forward: float
-    training: float
+    forward: list[float]  # in evaluation
+    step: list[float]  # forward, backward and the optimiser's step
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Of forward and step."""
+        return median(self.forward), median(self.step)
 
 
 def measure(
-    modules: Sequence[nn.Module],
+    networks: Mapping[str, nn.Module],
     shape: tuple[int, ...],
-    device: torch.device,
-    rounds: int = 15,
-    repeats: int = 3,
-    inner: bool = True,
-) -> list[Times]:
-    """Median times of modules on a batch of random numbers, taken in turns, so that a busy moment hits all alike.
+    classes: int,
+    *,
+    batch: int = 128,
+    rounds: int = 5,
+    device: torch.device | None = None,
+) -> dict[str, Timing]:
+    """Milliseconds of a batch through each network; the networks take turns, after a round that does not count.
 
     Parameters
     ----------
-    shape
-        Of the batch.
-    repeats
-        Passes that are timed together.
-    inner
-        Whether a gradient flows on, to layers before; a whole network has none.
+    networks : mapping of nn.Module
+        By name, each from float (batch, *shape) to (batch, classes).
     """
-    x = torch.rand(shape, device=device, requires_grad=inner)
+    place = device or torch.device("cpu")
+    images = torch.rand(batch, *shape, device=place)
+    if images.ndim == 4:
+        images = images.to(memory_format=torch.channels_last)
+    targets = torch.randint(classes, (batch,), device=place)
+    timings = {name: Timing([], []) for name in networks}
+    steps = {name: _steps(net.to(place), images, targets) for name, net in networks.items()}
+    for turn in range(rounds + 1):
+        for name, (forward, step) in steps.items():
+            for act, kept in ((forward, timings[name].forward), (step, timings[name].step)):
+                elapsed = _milliseconds(act, place)
+                kept.extend([elapsed] if turn else [])
+    return timings
 
-    def forward(module: nn.Module) -> None:
+
+def _steps(net: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> tuple[Callable[[], None], ...]:
+    if images.ndim == 4:
+        net.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(net, Recipe(lr=1e-6))  # a rate at which nothing diverges
+
+    def forward() -> None:
+        net.eval()
         with torch.inference_mode():
-            module(x)
+            net(images)
 
-    def training(module: nn.Module) -> None:
-        module.zero_grad()
-        module(x).square().mean().backward()
+    def step() -> None:
+        net.train()
+        loss_of(net(images), targets).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()  # at the end, so that a network that waits for its turn holds no gradients
 
-    def milliseconds(work: Callable[[nn.Module], None], module: nn.Module) -> float:
-        _wait(device)
-        begun = perf_counter()
-        for _ in range(repeats):
-            work(module)
-        _wait(device)
-        return 1000 * (perf_counter() - begun) / repeats
-
-    taken: list[tuple[list[float], list[float]]] = [([], []) for _ in modules]
-    for module in modules:
-        module.to(device)
-        training(module)  # what is made once is not counted
-    for _ in range(rounds):
-        for module, (forwards, trainings) in zip(modules, taken, strict=True):
-            forwards.append(milliseconds(forward, module.eval()))
-            trainings.append(milliseconds(training, module.train()))
-    return [Times(median(forwards), median(trainings)) for forwards, trainings in taken]
+    return forward, step
 
 
-def _wait(device: torch.device) -> None:
+def _milliseconds(act: Callable[[], None], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    act()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+    return 1000 * (time.perf_counter() - began)

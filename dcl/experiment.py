@@ -30,7 +30,8 @@ from mnistcompose.errors import BuildError, InputError
 from mnistcompose.shards import MANIFEST, Manifest, SplitName, read_manifest, write_file
 from mnistcompose.spec import LayoutSpec, load_spec, spec_names
 
-from .networks import lenet
+from .images import ImageSet
+from .networks import IMAGE_NETWORKS, image_network_notation, lenet
 from .notation import Network, parse_layers, parse_network
 from .oracle import Oracle
 from .record import RECORD_FORMAT, Record, read_record, read_records
@@ -65,10 +66,29 @@ class Dataset:
     splits: Mapping[Split, Mapping[str, Any]]  # the training one first: number of images and, on disk, digest
     root: Path | None = None
 
+    augmentation = None
+    resident = True
+    input_shape = INPUT_SHAPE
+
+    @property
+    def name(self) -> str:
+        """The layout's."""
+        return self.spec.name
+
     @property
     def slots(self) -> int:
         """Number of digits in a number."""
         return len(self.spec.slots)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the images."""
+        return {
+            "dataset": self.name,
+            "spec": self.spec.digest,
+            "digits": self.digits,
+            "data_seed": self.seed,
+            "splits": {name: dict(entry) for name, entry in self.splits.items()},
+        }
 
     def load(self, split: Split, target: Target, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (N, 1, 28, 28), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
@@ -166,7 +186,7 @@ def _spec_in(manifest: Manifest, root: Path) -> LayoutSpec:
 
 
 def check_model(model: str) -> None:
-    """Refuse what is neither one of `MODELS` nor a network in the paper's notation.
+    """Refuse what is neither one of `MODELS`, nor of `IMAGE_NETWORKS`, nor a network in the paper's notation.
 
     Raises
     ------
@@ -175,19 +195,24 @@ def check_model(model: str) -> None:
     """
     if "-" in model:
         parse_layers(model)
-    elif model not in MODELS:
-        names = {name.upper(): name for name in MODELS}
+    elif model not in (*MODELS, *IMAGE_NETWORKS):
+        names = {name.upper(): name for name in (*MODELS, *IMAGE_NETWORKS)}
         close = get_close_matches(model.upper(), names, n=1, cutoff=0.4)
         hint = f"did you mean {names[close[0]]}?" if close else f"there are {', '.join(MODELS)}"
         raise InputError(f"no model {model!r}; {hint} (a network in the paper's notation will do as well)")
 
 
-def make_network(model: str, classes: int, slots: int) -> Network | Oracle:
-    """One of `MODELS`, or a network in the paper's notation, for numbers of `slots` digits of `classes` classes."""
+def make_network(
+    model: str, classes: int, slots: int, input_shape: tuple[int, int, int] = INPUT_SHAPE
+) -> Network | Oracle:
+    """A model as `check_model` knows it, for numbers of `slots` digits of `classes` classes."""
     check_model(model)
     if model == "oracle":
-        return Oracle(classes, slots)
-    return lenet(classes**slots, model) if model in MODELS else parse_network(model, INPUT_SHAPE, classes**slots)
+        return Oracle(classes, slots, input_shape)
+    if model in MODELS:
+        return lenet(classes**slots, model, input_shape)
+    notation = image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
+    return parse_network(notation, input_shape, classes**slots)
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -197,7 +222,7 @@ def make_network(model: str, classes: int, slots: int) -> Network | Oracle:
 class Run:
     """One network trained on one dataset."""
 
-    dataset: Dataset
+    dataset: Dataset | ImageSet
     model: str
     seed: int = 0
     epochs: int = DEFAULT_EPOCHS
@@ -218,24 +243,20 @@ class Run:
     @property
     def file(self) -> str:
         """Where the run is stored under a grid's folder."""
-        plain = self.model in MODELS
+        plain = self.model in (*MODELS, *IMAGE_NETWORKS)
         model = self.model if plain else f"net-{hashlib.sha256(self.model.encode()).hexdigest()[:10]}"
-        return f"{self.dataset.spec.name}/{model}-{self.seed}.json"
+        return f"{self.dataset.name}/{model}-{self.seed}.json"
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the run, but for the machine's arithmetic."""
         data = self.dataset
         return {
-            "dataset": data.spec.name,
-            "spec": data.spec.digest,
-            "digits": data.digits,
-            "data_seed": data.seed,
-            "splits": {name: dict(entry) for name, entry in data.splits.items()},
+            **data.identity(),
             "measured_on": self.measured_on,
             "classes": data.classes,
             "slots": data.slots,
             "model": self.model,
-            "notation": _notation(self.model, data.classes, data.slots),
+            "notation": _notation(self.model, data.classes, data.slots, data.input_shape),
             "seed": self.seed,
             "epochs": self.epochs,
             "recipe": asdict(self.recipe),
@@ -249,9 +270,9 @@ def target_of(model: str) -> Target:
 
 
 @cache
-def _notation(model: str, classes: int, slots: int) -> str:
+def _notation(model: str, classes: int, slots: int, input_shape: tuple[int, int, int]) -> str:
     with torch.random.fork_rng([]):
-        return make_network(model, classes, slots).notation
+        return make_network(model, classes, slots, input_shape).notation
 
 
 def run_one(run: Run, path: Path, *, keep: bool = False, progress: Callable[[History], None] | None = None) -> Record:
@@ -288,7 +309,7 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
     train, test = (run.dataset.load(split, run.target, device) for split in run.dataset.splits)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(run.seed)
-        net = make_network(run.model, run.dataset.classes, run.dataset.slots)
+        net = make_network(run.model, run.dataset.classes, run.dataset.slots, run.dataset.input_shape)
     history = fit(
         net,
         train,
@@ -298,11 +319,13 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
         device=run.device,
         recipe=run.recipe,
         precision=run.precision,
+        augment=run.dataset.augmentation,
+        resident=run.dataset.resident,
         checkpoint=checkpoint,
         about={key: value for key, value in identity.items() if key not in _OF_FIT},
         progress=progress,
     )
-    measured = evaluate(net, test, history.normalisation, device)
+    measured = evaluate(net, test, history.normalisation, device, resident=run.dataset.resident)
     wrong = np.flatnonzero(measured.wrong)
     predictions = to_numbers(measured.predictions, run.dataset.classes)
     record = {
@@ -372,7 +395,9 @@ def _refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
 # --- the grid -------------------------------------------------------------------------------------------------------
 
 
-def grid(datasets: Sequence[Dataset], models: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[Run]:
+def grid(
+    datasets: Sequence[Dataset | ImageSet], models: Sequence[str], seeds: Sequence[int], **settings: Any
+) -> list[Run]:
     """All runs of a grid, a whole table of one seed before the next; `settings` are the other fields of `Run`."""
     return [Run(data, model, seed, **settings) for seed, data, model in product(seeds, datasets, models)]
 
@@ -429,7 +454,8 @@ def run_grid(
 
 def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     keys = ["recipe", "precision", "data_seed", "measured_on"]
-    keys += ["spec", "digits", "splits"] if stored["dataset"] == wanted["dataset"] else []
+    data = [key for key in ("spec", "digits", "preparation", "splits") if key in wanted]
+    keys += data if stored["dataset"] == wanted["dataset"] else []
     keys += ["epochs"] if stored["model"] == wanted["model"] else []
     _refuse_other(path, stored, wanted, keys)
 

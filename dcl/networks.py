@@ -1,20 +1,52 @@
-"""The named networks: LeNet and its six DCL variants (section 4.1.2), and those for natural images (section 4.2)."""
+"""The named networks: LeNet and its six DCL variants for numbers (section 4.1.2), and four for images (section 4.2)."""
 
-import math
 from dataclasses import dataclass
 from difflib import get_close_matches
-
-from torch import nn
 
 from mnistcompose.errors import InputError
 
 from .notation import Network, parse_network
-from .wide_resnet import WideResNet
 
 VARIANTS = ("baseline", "A2", "A3S", "A3D", "B2", "B3S", "B3D")
 SHARE = 5  # a branch has one in so many of the replaced layer's filters
 
 _LENET = "C5@20-MP2S2-C5@50-MP2S2-FC500{A}-D0.5-OUT{B}"
+
+DCL = "+dcl"  # ends the name of a network for images with DCL on its first fully-connected layer
+QUARTER = 4  # a branch has one in so many of that layer's filters
+
+
+@dataclass(frozen=True)
+class _Images:
+    """A network for images, with a gap where DCL goes, and what it is made for."""
+
+    notation: str
+    filters: int | None  # of the first fully-connected layer; None where that is the output
+    input_shape: tuple[int, int, int]
+    classes: int
+
+
+_IMAGES = {
+    "lenet": _Images(
+        "C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-C5(P2)@128-MP3(S2)-FC512{}-D0.5-OUT", 512, (3, 32, 32), classes=10
+    ),
+    "bignet": _Images(
+        "C3(P1)@64-C3(P1)@64-MP2S2-D0.25-C3(P1)@128-C3(P1)@128-MP2S2-D0.25-"
+        "C3(P1)@256-C3(P1)@256-C3(P1)@256-C3(P1)@256-MP2S2-D0.25-FC1024{}-D0.5-FC1024-D0.5-OUT",
+        1024,
+        (3, 24, 24),
+        classes=10,
+    ),
+    "wrn": _Images("C3(P1)@16-R@128-R@128-R(S2)@256-R@256-R(S2)@512-R@512-AP8-OUT{}", None, (3, 32, 32), classes=10),
+    "alexnet": _Images(
+        "C11(S4)@96-MP3(S2)-C5(S1P2)@256-MP3(S2)-C3(S1P1)@384-C3(S1P1)@384-C3(S1P1)@256-MP3(S2)-"
+        "FC4096{}-D0.5-FC4096-D0.5-OUT",
+        4096,
+        (3, 227, 227),
+        classes=1000,
+    ),
+}
+IMAGE_NETWORKS = tuple(name + dcl for name in _IMAGES for dcl in ("", DCL))  # in the order of the paper's Table 2
 
 
 def lenet_notation(classes: int, variant: str = "baseline") -> str:
@@ -54,77 +86,69 @@ def lenet(classes: int, variant: str = "baseline", input_shape: tuple[int, int, 
     return parse_network(lenet_notation(classes, variant), input_shape, classes)
 
 
-# --- natural images -------------------------------------------------------------------------------------------------
-
-_BLOCK = "C3(P1)@{0}-C3(P1)@{0}"
-
-
-@dataclass(frozen=True)
-class Natural:
-    """A network of section 4.2 in the notation; {DCL} stands after its first fully-connected layer.
-
-    Attributes
-    ----------
-    filters : int
-        Of that layer; each of the two DCL branches has a quarter of them.
-    """
-
-    notation: str
-    filters: int
-    input_shape: tuple[int, int, int]
-
-    def written(self, dcl: bool) -> str:
-        """The notation, with two branches of a quarter of the filters or without."""
-        return self.notation.replace("{DCL}", f"[2x{self.filters // 4}]" if dcl else "")
-
-
-NATURAL = {
-    "lenet32": Natural("C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-C5(P2)@128-MP3(S2)-FC512{DCL}-D0.5-OUT", 512, (3, 32, 32)),
-    "bignet": Natural(
-        f"{_BLOCK.format(64)}-MP2S2-D0.25-{_BLOCK.format(128)}-MP2S2-D0.25-{_BLOCK.format(256)}-{_BLOCK.format(256)}-MP2S2"
-        "-D0.25-FC1024{DCL}-D0.5-FC1024-D0.5-OUT",
-        1024,
-        (3, 24, 24),
-    ),
-    "alexnet": Natural(
-        "C11(S4)@96-MP3(S2)-C5(S1P2)@256-MP3(S2)-C3(S1P1)@384-C3(S1P1)@384-C3(S1P1)@256-MP3(S2)"
-        "-FC4096{DCL}-D0.5-FC4096-D0.5-OUT",
-        4096,
-        (3, 227, 227),
-    ),
-}
-NATURAL_NAMES = (*(name + dcl for name in NATURAL for dcl in ("", "-dcl")), "wrn16", "wrn16-dcl")
-
-
-def natural_notation(name: str) -> tuple[str, tuple[int, int, int]]:
-    """Notation and input shape of lenet32, bignet or alexnet, or of one of them with DCL, as in `bignet-dcl`.
-
-    BigNet is the ten-class network of reference 29 with crops of 24 x 24. It has 5,742,272 weights, 5,086,912 with DCL
-    (section 4.2.1: 5.74M, 5.09M). AlexNet has no groups, and by the notation of section 4.2.2 62,367,776 weights, with
-    DCL 51,882,016; the paper's totals are 0.02M lower.
-
-    Raises
-    ------
-    InputError
-        No such network, or one that the notation cannot write.
-    """
-    plain, dcl, rest = name.partition("-dcl")
-    if plain not in NATURAL or rest:
-        close = get_close_matches(name, (*NATURAL_NAMES, *VARIANTS), n=1)
-        hint = f"did you mean {close[0]}?" if close and close[0] != name else f"there are {', '.join(NATURAL_NAMES)}"
-        raise InputError(f"no network {name!r} in the notation; {hint}")
-    return NATURAL[plain].written(bool(dcl)), NATURAL[plain].input_shape
-
-
-def natural_network(name: str, classes: int) -> nn.Module:
-    """Make a network of section 4.2: one of `natural_notation`, or wrn16, or wrn16-dcl.
+def image_network_shape(name: str) -> tuple[tuple[int, int, int], int]:
+    """Channels, height and width that a network for images takes in the paper, and its number of classes.
 
     Raises
     ------
     InputError
         No such network.
     """
-    if name in ("wrn16", "wrn16-dcl"):
-        return WideResNet(classes, [math.ceil(classes / 4)] * 2 if name == "wrn16-dcl" else None)
-    text, input_shape = natural_notation(name)
-    return parse_network(text, input_shape, classes)
+    network = _find(name)
+    return network.input_shape, network.classes
+
+
+def image_network_notation(name: str, classes: int) -> str:
+    """One of `IMAGE_NETWORKS` in the paper's notation.
+
+    lenet     as section 4.2.1 writes it
+    bignet    of the paper's reference [29], the Kaggle CIFAR-10 network of 3 x 3 convolutions, on crops of 24 x 24; its
+              weights are the paper's 5.74M, and 5.09M with DCL
+    wrn       Wide ResNet of 16 layers, 8 times as wide as a ResNet; the paper gives only the depth
+    alexnet   as section 4.2.2 writes it, without groups. This notation has 62.37M weights, and 51.88M with DCL, where
+              the paper says 62.35M and 51.86M: 0.02M less in both cases, and the same difference between them
+
+    `+dcl` puts DCL in the place of the first fully-connected layer, two branches of a quarter of its filters each. The
+    Wide ResNet has no fully-connected layer but the output; taken by the word, that is the first, and its branches have
+    a quarter of the classes, rounded down (2 of 10, 25 of 100). It is the reading in which all that the paper says of
+    the three networks holds: the layer, the quarter, and fewer weights. (Section 4.1.3 announces three stochastic
+    branches for these networks, sections 4.2.1 and 4.2.2 report two, and so do the paper's numbers of weights.)
+
+    Raises
+    ------
+    InputError
+        No such network, or too few classes for two branches of a quarter of them.
+    """
+    network = _find(name)
+    filters = (network.filters or classes) // QUARTER
+    if name.endswith(DCL) and filters < 1:
+        raise InputError(f"{name}: {classes} classes are too few for branches of a quarter of them")
+    return network.notation.format(f"[2x{filters}]" if name.endswith(DCL) else "")
+
+
+def image_network(name: str, classes: int | None = None, input_shape: tuple[int, int, int] | None = None) -> Network:
+    """One of `IMAGE_NETWORKS`: lenet, bignet, wrn, alexnet, and each with `+dcl` (section 4.2).
+
+    Parameters
+    ----------
+    name : str
+        See `image_network_notation`.
+    classes, input_shape
+        Those of the paper, unless given; of the three networks for small images, those of CIFAR10.
+
+    Raises
+    ------
+    InputError
+        As `image_network_notation` and `parse_network`.
+    """
+    shape, of_paper = image_network_shape(name)
+    outputs = of_paper if classes is None else classes
+    return parse_network(image_network_notation(name, outputs), input_shape or shape, outputs)
+
+
+def _find(name: str) -> _Images:
+    if name not in IMAGE_NETWORKS:
+        close = get_close_matches(name.lower(), IMAGE_NETWORKS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(IMAGE_NETWORKS)}"
+        raise InputError(f"no network {name!r} for images; {hint}")
+    return _IMAGES[name.removesuffix(DCL)]

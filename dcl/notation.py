@@ -1,19 +1,23 @@
 """Networks in the paper's notation: `C5@20-MP2S2-C5@50-MP2S2-FC500-D0.5-OUT`, and what they cost.
 
     network  = layer {"-" layer}
-    layer    = conv | pool | full | dropout | output
+    layer    = conv | pool | block | full | dropout | output
     conv     = "C" kernel [options] "@" filters [dcl]      C5@20, C5(P2)@32, C3(S1P1)@256
-    pool     = "MP" kernel [options]                       MP2S2, MP3(S2)
+    pool     = ("MP" | "AP") kernel [options]              MP2S2, MP3(S2); AP8, the average
+    block    = "R" [stride] "@" filters                    R@128, R(S2)@256: a residual block
     full     = "FC" filters [dcl]                          FC500
     dropout  = "D" ratio                                   D0.5
     output   = "OUT" [dcl]                                 as many filters as there are classes
     options  = "(" ["S" stride] ["P" padding] ")" | "S" stride
     dcl      = "[" branches "x" filters [fusion] "]"       FC500[3x100S]: DCL in its place, three branches of 100
              | "[" filters {"+" filters} [fusion] "]"      FC500[64+32]: branches of different sizes
-    fusion   = "D" | "S"                                   deterministic (what it is without), stochastic
+    fusion   = "D" | "S" | "B"                             deterministic (what it is without), stochastic, or, for
+                                                           comparison, that of a bilinear CNN: FC500[2x100B]
 
 Strides are 1 unless given. A ReLU follows every C and FC but the network's last layer; DCL has its own inside. Pooling
-rounds up, as in Caffe. Where a pooling follows a C, the ReLU comes after it: the same values for a quarter of the work.
+rounds up, as in Caffe. Where a maximum pooling follows a C, the ReLU comes after it: the same values for a quarter of
+the work. A residual block begins with a normalisation and a ReLU of its own, so a C right before it has none; after a
+row of blocks come one more normalisation and ReLU.
 """
 
 import math
@@ -21,13 +25,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from torch import nn
 
 from mnistcompose.errors import InputError
 
+from .bilinear import BilinearConv2d, BilinearLinear
 from .fusion import DCLConv2d, DCLLinear, Fusion
+from .residual import ResidualBlock
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_NUMBER = 1_000_000  # of a kernel, a stride, filters ...
@@ -41,13 +47,14 @@ class Dcl(NamedTuple):
     """The DCL module in a layer's place."""
 
     filters: tuple[int, ...]
-    fusion: Fusion
+    fusion: Fusion | Literal["bilinear"]
 
     def __str__(self) -> str:
         """As in the notation."""
         same = len(set(self.filters)) == 1
         sizes = f"{len(self.filters)}x{self.filters[0]}" if same else "+".join(map(str, self.filters))
-        mark = "S" if self.fusion == "stochastic" else "D" if len(self.filters) > 2 else ""
+        plain = "D" if len(self.filters) > 2 else ""
+        mark = {"stochastic": "S", "bilinear": "B", "deterministic": plain}[self.fusion]
         return f"[{sizes}{mark}]"
 
 
@@ -55,7 +62,7 @@ class Dcl(NamedTuple):
 class Layer:
     """One layer as written; what its kind does not have is 0, 1 (stride) or None."""
 
-    kind: str  # C, MP, FC, D, OUT
+    kind: str  # C, MP, AP, R, FC, D, OUT
     kernel: int = 0
     stride: int = 1
     padding: int = 0
@@ -72,8 +79,10 @@ class Layer:
         match self.kind:
             case "C":
                 return f"C{self.kernel}{options}@{self.filters}{dcl}"
-            case "MP":
-                return f"MP{self.kernel}{marks if self.padding == 0 else options}"
+            case "MP" | "AP":
+                return f"{self.kind}{self.kernel}{marks if self.padding == 0 else options}"
+            case "R":
+                return f"R(S{self.stride})@{self.filters}" if self.stride > 1 else f"R@{self.filters}"
             case "FC":
                 return f"FC{self.filters}{dcl}"
             case "D":
@@ -141,9 +150,9 @@ def parse_layers(text: str) -> list[Layer]:
 
 def _layer(reader: _Reader) -> Layer:
     start = reader.at
-    kind = reader.take("OUT|MP|FC|C|D")
+    kind = reader.take("OUT|MP|AP|FC|C|R|D")
     if kind is None:
-        reader.fail("a layer: C5@20, MP2S2, FC500, D0.5 or OUT")
+        reader.fail("a layer: C5@20, MP2S2, AP8, R@128, FC500, D0.5 or OUT")
     match kind:
         case "C":
             kernel = reader.number("the kernel's size")
@@ -151,12 +160,19 @@ def _layer(reader: _Reader) -> Layer:
             if not reader.take("@"):
                 reader.fail("'@' and the number of filters")
             return Layer("C", kernel, stride, padding, reader.number("filters"), dcl=_dcl(reader), position=start)
-        case "MP":
+        case "MP" | "AP":
             kernel = reader.number("the kernel's size")
             stride, padding = _options(reader)
             if padding > kernel // 2:
                 reader.fail(f"a padding of at most half the kernel, {kernel // 2}", start)
-            return Layer("MP", kernel, stride, padding, position=start)
+            return Layer(kind, kernel, stride, padding, position=start)
+        case "R":
+            stride, padding = _options(reader)
+            if padding:
+                reader.fail("a block with a stride alone, as in R(S2)@256", start)
+            if not reader.take("@"):
+                reader.fail("'@' and the number of filters")
+            return Layer("R", 3, stride, 1, reader.number("filters"), position=start)
         case "FC":
             return Layer("FC", filters=reader.number("filters"), dcl=_dcl(reader), position=start)
         case "D":
@@ -190,14 +206,14 @@ def _dcl(reader: _Reader) -> Dcl | None:
     else:
         while reader.take(r"\+"):
             sizes.append(reader.number("filters of a branch"))
-    fusion: Fusion = "stochastic" if reader.take("S") else "deterministic"
-    if fusion == "deterministic":
-        reader.take("D")
+    mark = reader.take("[DSB]")
     if not reader.take(r"\]"):
-        reader.fail("'S', 'D' or ']'")
+        reader.fail("'S', 'D', 'B' or ']'")
     if not 2 <= len(sizes) <= MAX_BRANCHES:
         reader.fail(f"two branches or more, at most {MAX_BRANCHES}, as in [2x100] or [64+32]", start)
-    return Dcl(tuple(sizes), fusion)
+    if mark == "B" and len(sizes) > 2:
+        reader.fail("two branches, which is what bilinear fusion has, as in [2x100B]", start)
+    return Dcl(tuple(sizes), "stochastic" if mark == "S" else "bilinear" if mark == "B" else "deterministic")
 
 
 # --- building -------------------------------------------------------------------------------------------------------
@@ -210,11 +226,12 @@ class Cost:
     Attributes
     ----------
     layer : str
-        In the notation, or ReLU.
+        In the notation, or ReLU, or BN (normalisation).
     shape : tuple of int
         Of its output, without the batch.
     weights, biases : int
-        Trainable parameters. The paper's counts (section 3.4) are those of `weights`.
+        Trainable parameters. The paper's counts (section 3.4) are those of `weights`; a normalisation's scales and
+        shifts are counted with the biases.
     multiply_adds : int
         For one sample.
     """
@@ -293,8 +310,10 @@ def _plan(layers: list[Layer], shape: Shape, classes: int, text: str) -> Iterato
     last = max((i for i, layer in enumerate(layers) if layer.kind in {"C", "FC", "OUT"}), default=-1)
     waiting = False  # a ReLU, for the pooling that comes next
     for index, layer in enumerate(layers):
-        if layer.kind == "MP":
+        if layer.kind in {"MP", "AP"}:
             step = _pool(layer, shape, text)
+        elif layer.kind == "R":
+            step = _block(layer, shape, text)
         elif layer.kind == "D":
             step = Cost(str(layer), shape), partial(nn.Dropout, layer.ratio)
         elif layer.kind == "C":
@@ -305,11 +324,17 @@ def _plan(layers: list[Layer], shape: Shape, classes: int, text: str) -> Iterato
         if math.prod(shape) > MAX_OUTPUTS:
             raise _unfit(layer, shape, text, f"more than {MAX_OUTPUTS:,} outputs for one image", "making")
         yield step
-        needs_relu = layer.kind in {"C", "FC"} and layer.dcl is None and index != last
-        pooled_next = index + 1 < len(layers) and layers[index + 1].kind == "MP"
-        if waiting or (needs_relu and not pooled_next):
+        follower = layers[index + 1].kind if index + 1 < len(layers) else ""
+        has_relu = layer.dcl is not None and layer.dcl.fusion != "bilinear"
+        needs_relu = (
+            layer.kind in {"C", "FC"} and not has_relu and index != last and (layer.kind, follower) != ("C", "R")
+        )
+        if layer.kind == "R" and follower != "R":
+            yield Cost("BN", shape, biases=2 * shape[0]), partial(nn.BatchNorm2d, shape[0])
+            needs_relu = True
+        if waiting or (needs_relu and follower != "MP"):
             yield Cost("ReLU", shape), partial(nn.ReLU, inplace=True)
-        waiting = needs_relu and pooled_next
+        waiting = needs_relu and follower == "MP"
 
 
 def _spatial(layer: Layer, shape: Shape, text: str, *, round_up: bool) -> tuple[int, int]:
@@ -334,7 +359,17 @@ def _unfit(layer: Layer, shape: Shape, text: str, why: str, how: str = "on an in
 
 def _pool(layer: Layer, shape: Shape, text: str) -> _Step:
     cost = Cost(str(layer), (shape[0], *_spatial(layer, shape, text, round_up=True)))
-    return cost, partial(nn.MaxPool2d, layer.kernel, layer.stride, layer.padding, ceil_mode=True)
+    kind = nn.MaxPool2d if layer.kind == "MP" else nn.AvgPool2d
+    return cost, partial(kind, layer.kernel, layer.stride, layer.padding, ceil_mode=True)
+
+
+def _block(layer: Layer, shape: Shape, text: str) -> _Step:
+    height, width = _spatial(layer, shape, text, round_up=False)
+    channels, filters = shape[0], layer.filters
+    shortcut = 0 if (channels, layer.stride) == (filters, 1) else channels * filters
+    weights = 9 * filters * (channels + filters) + shortcut
+    cost = Cost(str(layer), (filters, height, width), weights, 2 * (channels + filters), height * width * weights)
+    return cost, partial(ResidualBlock, channels, filters, layer.stride)
 
 
 def _conv(layer: Layer, shape: Shape, text: str) -> _Step:
@@ -344,6 +379,9 @@ def _conv(layer: Layer, shape: Shape, text: str) -> _Step:
     cost = Cost(str(layer), (filters, height, width), weights, biases, height * width * weights)
     if dcl is None:
         return cost, partial(nn.Conv2d, channels, filters, layer.kernel, layer.stride, layer.padding)
+    if dcl.fusion == "bilinear":
+        make = partial(BilinearConv2d, channels, filters, layer.kernel, dcl.filters)
+        return cost, partial(make, stride=layer.stride, padding=layer.padding)
     return cost, partial(
         DCLConv2d,
         channels,
@@ -362,6 +400,8 @@ def _full(layer: Layer, shape: Shape, filters: int) -> _Step:
     cost = Cost(str(layer), (filters,), weights, biases, weights)
     if layer.dcl is None:
         return cost, partial(nn.Linear, inputs, filters)
+    if layer.dcl.fusion == "bilinear":
+        return cost, partial(BilinearLinear, inputs, filters, layer.dcl.filters)
     return cost, partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
 
 
@@ -370,4 +410,6 @@ def _parameters(fan_in: int, filters: int, dcl: Dcl | None) -> tuple[int, int]:
     if dcl is None:
         return fan_in * filters, filters
     width = sum(dcl.filters)
+    if dcl.fusion == "bilinear":
+        return fan_in * width + math.prod(dcl.filters) * filters, width
     return fan_in * width + filters * width, width + len(dcl.filters) * filters

@@ -30,11 +30,9 @@ class _DeterminedBy(_Part):
     dataset: str
     model: str
     seed: Annotated[int, Field(ge=0)]
-    data_seed: Annotated[int, Field(ge=0)]
     epochs: Annotated[int, Field(ge=1)]
     measured_on: str
     splits: dict[str, _Split]
-    spec: str
     precision: str
     recipe: dict[str, Any]
 

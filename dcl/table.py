@@ -1,4 +1,4 @@
-"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's Table 1 beside them."""
+"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's tables beside them."""
 
 import csv
 import io
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mnistcompose.errors import InputError
 
 from .experiment import MODELS
+from .networks import DCL, IMAGE_NETWORKS
 from .record import Record
 
 CONFIDENCE = 0.95
@@ -107,6 +108,23 @@ def paper_table() -> dict[tuple[str, str], tuple[float, float]]:
     return {(r["dataset"], r["model"]): (float(r["error_percent"]), float(r["std_percent"])) for r in rows}
 
 
+@cache
+def paper_table2() -> dict[tuple[str, str], float]:
+    """Error in percent, by dataset and network: the paper's Table 2, and section 4.2.2's top-1 errors."""
+    text = (files("dcl") / "table2.csv").read_text()
+    return {(r["dataset"], r["network"]): float(r["error_percent"]) for r in csv.DictReader(io.StringIO(text))}
+
+
+def baseline_of(model: str) -> str:
+    """What a model is compared to: a network for images to itself without DCL, all others to the baseline."""
+    return model.removesuffix(DCL) if model in IMAGE_NETWORKS else "baseline"
+
+
+def _published(dataset: str, model: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation in the paper."""
+    return paper_table().get((dataset, model)) or (paper_table2().get((dataset, model)), None)
+
+
 def summarise(records: Iterable[Record]) -> list[Row]:
     """Rows of the table, by dataset and model; models in the paper's order.
 
@@ -118,19 +136,16 @@ def summarise(records: Iterable[Record]) -> list[Row]:
 
     def place(record: Record) -> tuple[str, int, str]:
         run = record["determined_by"]
-        known = run["model"] in MODELS
-        return run["dataset"], MODELS.index(run["model"]) if known else len(MODELS), run["model"]
+        known = (*MODELS, *IMAGE_NETWORKS)
+        return run["dataset"], known.index(run["model"]) if run["model"] in known else len(known), run["model"]
 
     rows = []
     for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
         runs = list(of_dataset)
         if any(_measured(run) != _measured(runs[0]) for run in runs):
-            raise InputError(
-                f"{dataset}: its runs were measured on different images; they belong in folders of their own"
-            )
+            raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
         by_model = {key[2]: list(group) for key, group in groupby(runs, place)}
-        baseline = by_model.get("baseline", [])
-        rows += [_row(dataset, model, group, baseline) for model, group in by_model.items()]
+        rows += [_row(dataset, model, group, by_model.get(baseline_of(model), [])) for model, group in by_model.items()]
     return rows
 
 
@@ -142,13 +157,13 @@ def _measured(record: Record) -> tuple[str, Any]:
 def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) -> Row:
     mean, std = mean_and_std([record["error_percent"] for record in group])
     published = group[0]["determined_by"]["measured_on"] == "test"
-    paper, paper_std = (published and paper_table().get((dataset, model))) or (None, None)
-    paper_base = paper_table().get((dataset, "baseline"), (None,))[0]
+    paper, paper_std = _published(dataset, model) if published else (None, None)
+    paper_base, _ = _published(dataset, baseline_of(model))
     interval: tuple[float | None, float | None, float | None] = (None, None, None)
     gain = paper_gain = None
     base = {record["determined_by"]["seed"]: record for record in baseline}
     shared = [r for r in group if r["determined_by"]["seed"] in base]
-    if model != "baseline" and shared:
+    if model != baseline_of(model) and shared:
         counterparts = [base[r["determined_by"]["seed"]] for r in shared]
         difference = paired_difference(_wrong(shared), _wrong(counterparts))
         interval = (difference.mean, difference.low, difference.high)

@@ -12,7 +12,7 @@ from torch import nn
 
 from mnistcompose.errors import BuildError, InputError
 
-from .experiment import Dataset, make_network, target_of, to_numbers
+from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_numbers
 from .training import History, Normalisation, load_checkpoint
 
 
@@ -52,7 +52,8 @@ def load_trained(run: Path) -> Trained:
     state = load_checkpoint(path)
     try:
         identity, history = state["identity"], History.from_dict(state["history"])
-        net = make_network(identity["model"], identity["classes"], identity["slots"])
+        shape = tuple(identity.get("input_shape", INPUT_SHAPE))
+        net = make_network(identity["model"], identity["classes"], identity["slots"], shape)
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None

@@ -8,10 +8,13 @@ a resumed run needs no replay: on a CPU it ends with the same bits as an uninter
 import hashlib
 import io
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -25,6 +28,7 @@ from mnistcompose.errors import BuildError, InputError
 from mnistcompose.shards import failing, write_file
 
 Schedule = Literal["one-cycle", "linear", "constant"]
+STEPS = re.compile(r"x(0?\.[0-9]{1,9}) at ([0-9]{1,9}(?:,[0-9]{1,9})*) of ([0-9]{1,9})")
 Precision = Literal["float32", "bfloat16"]
 
 EVALUATION_BATCH = 500
@@ -59,7 +63,7 @@ class Recipe:
     lr: float = 0.1  # the highest learning rate of the schedule
     momentum: float = 0.9  # Nesterov's
     weight_decay: float = 1e-3  # of weights; biases and normalisation layers have none
-    schedule: Schedule = "one-cycle"
+    schedule: str = "one-cycle"  # a `Schedule`, or steps, as in "x0.1 at 120,140 of 150"
     warmup: float = 0.3  # share of the steps in which the learning rate rises
 
     def __post_init__(self) -> None:
@@ -68,7 +72,10 @@ class Recipe:
             "lr": (0 < self.lr < math.inf, "above 0"),
             "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
-            "schedule": (self.schedule in get_args(Schedule), f"one of {', '.join(get_args(Schedule))}"),
+            "schedule": (
+                self.schedule in get_args(Schedule) or _drops(self.schedule) is not None,
+                f"one of {', '.join(get_args(Schedule))}, or steps, as in 'x0.1 at 120,140 of 150'",
+            ),
             "warmup": (0 <= self.warmup < 1, "at least 0 and below 1"),
         }
         for name, (fine, wanted) in checks.items():
@@ -83,7 +90,8 @@ DEFAULT_EPOCHS = 20
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """Learning rate of step `step` (from 0) of `steps`: a straight rise to `recipe.lr`, then the schedule's descent.
 
-    one-cycle descends to 0 along half a cosine, linear along a straight line, constant stays.
+    one-cycle descends to 0 along half a cosine, linear along a straight line, constant stays; "x0.1 at 120,140 of 150"
+    multiplies by 0.1 when 120/150 of the steps are done, and again at 140/150.
     """
     done = (step + 0.5) / steps
     if done < recipe.warmup:
@@ -91,7 +99,22 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     descended = (done - recipe.warmup) / (1 - recipe.warmup)
     if recipe.schedule == "one-cycle":
         return recipe.lr * (1 + math.cos(math.pi * descended)) / 2
+    drops = _drops(recipe.schedule)
+    if drops is not None:
+        factor, places, whole = drops
+        return recipe.lr * factor ** sum(step * whole >= place * steps for place in places)
     return recipe.lr * (1 - descended) if recipe.schedule == "linear" else recipe.lr
+
+
+@cache
+def _drops(schedule: str) -> tuple[float, tuple[int, ...], int] | None:
+    """Factor, places and whole of a schedule in steps; None of what is none, or does not rise within the whole."""
+    found = STEPS.fullmatch(schedule)
+    if found is None:
+        return None
+    places, whole = tuple(map(int, found[2].split(","))), int(found[3])
+    rising = all(a < b for a, b in pairwise((0, *places, whole)))
+    return (float(found[1]), places, whole) if rising and float(found[1]) > 0 else None
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
@@ -180,8 +203,10 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not understood; write {kind} or {kind}:0") from None
 
 
-def to_tensors(data: Data, device: torch.device, name: str = "data") -> tuple[Tensor, Tensor]:
+def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident: bool = True) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k) on the device, checked.
+
+    Unless `resident`, the images stay where they are.
 
     Raises
     ------
@@ -195,7 +220,7 @@ def to_tensors(data: Data, device: torch.device, name: str = "data") -> tuple[Te
         raise InputError(f"{name}: targets are {targets.dtype} {tuple(targets.shape)}; should be int64 (N,) or (N, k)")
     if len(images) != len(targets) or len(images) == 0:
         raise InputError(f"{name}: {len(images)} images and {len(targets)} targets; should be as many, and at least 1")
-    return images.to(device), targets.to(device)
+    return images.to(device) if resident else images, targets.to(device)
 
 
 def fingerprint(images: Tensor, targets: Tensor) -> str:
@@ -232,7 +257,8 @@ def train_step(
 ) -> Tensor:
     """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device."""
     images, targets = data
-    batch, wanted = normalise(images.index_select(0, index)), targets.index_select(0, index)
+    chosen = images.index_select(0, index.to(images.device)).to(index.device)  # as a rule both are no-ops
+    batch, wanted = normalise(chosen), targets.index_select(0, index)
     optimizer.zero_grad()
     with autocast or nullcontext():
         loss = loss_of(net(batch), wanted)
@@ -261,17 +287,25 @@ class Evaluation:
 
 
 def evaluate(
-    net: nn.Module, data: Data, normalisation: Normalisation, device: str | torch.device = "auto"
+    net: nn.Module,
+    data: Data,
+    normalisation: Normalisation,
+    device: str | torch.device = "auto",
+    *,
+    resident: bool = True,
 ) -> Evaluation:
-    """Loss, error and predictions of a network on a split. `normalisation` is the one it was trained with."""
+    """Loss, error and predictions of a network on a split.
+
+    `normalisation` is the one it was trained with, `resident` as in `fit`.
+    """
     place = resolve_device(device) if isinstance(device, str) else device
-    images, targets = to_tensors(data, place)
+    images, targets = to_tensors(data, place, resident=resident)
     was_training = net.training
     net.to(place).eval()
     normalise = normalisation.on(place)
     with torch.inference_mode():
         steps = [
-            eval_step(net, images[i : i + EVALUATION_BATCH], targets[i : i + EVALUATION_BATCH], normalise)
+            eval_step(net, images[i : i + EVALUATION_BATCH].to(place), targets[i : i + EVALUATION_BATCH], normalise)
             for i in range(0, len(images), EVALUATION_BATCH)
         ]
         losses, predictions = zip(*steps, strict=True)
@@ -323,6 +357,8 @@ def fit(
     device: str = "auto",
     recipe: Recipe = DEFAULT_RECIPE,
     precision: Precision = "float32",
+    augment: Callable[[Tensor], Tensor] | None = None,
+    resident: bool = True,
     checkpoint: Path | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Callable[[History], None] | None = None,
@@ -343,6 +379,11 @@ def fit(
         caller's (`torch.manual_seed` before making it).
     precision : str
         `bfloat16`, on cuda only, runs the network under autocast.
+    augment : callable, optional
+        Applied to every batch of training images, uint8 on the device; what it draws from torch's generators follows
+        from the seed.
+    resident : bool
+        False leaves the images where they are, as they may not fit onto the device, and sends them batch by batch.
     checkpoint : Path, optional
         Written atomically after every epoch. Where it exists, the run goes on from it; with the same number of threads
         on a CPU it ends with the same bits as an uninterrupted one.
@@ -363,11 +404,15 @@ def fit(
         raise InputError(f"precision {precision!r} is for cuda; on {place.type} use float32")
     if epochs < 1 or seed < 0:
         raise InputError(f"epochs = {epochs}, seed = {seed}: should be at least 1, and at least 0")
-    data, held_out = to_tensors(train, place, "train"), to_tensors(test, place, "test")
+    data, held_out = (
+        to_tensors(split, place, name, resident=resident) for split, name in ((train, "train"), (test, "test"))
+    )
     net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history = History(Normalisation.measured(data[0]))
     normalise = history.normalisation.on(place)
-    _check_outputs(net, data, held_out, normalise)
+    prepare = normalise if augment is None else lambda images: normalise(augment(images))
+    with _seeded(seed, 0, place):
+        _check_outputs(net, data, held_out, prepare)
     optimizer = make_optimizer(net, recipe)
     identity = {**(about or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
     if checkpoint is not None:
@@ -389,10 +434,10 @@ def fit(
             for step, index in enumerate(torch.split(order, batch), epoch * batches):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, step, epochs * batches)
-                losses.append(train_step(net, optimizer, data, index, normalise, autocast))
+                losses.append(train_step(net, optimizer, data, index, prepare, autocast))
             train_loss = float(torch.stack(losses).cpu().double().mean())
             seconds = time.perf_counter() - began
-        measured = evaluate(net, held_out, history.normalisation, place)
+        measured = evaluate(net, held_out, history.normalisation, place, resident=resident)
         _check_finite(epoch, train_loss, measured.loss, recipe)
         history.train_loss.append(train_loss)
         history.test_loss.append(measured.loss)
@@ -417,11 +462,11 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Gener
 
 
 def _check_outputs(
-    net: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], normalise: Normaliser
+    net: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], prepare: Normaliser
 ) -> None:
     """Refuse a network whose outputs do not fit the targets: on a GPU that would end in a device-side assertion."""
     with torch.inference_mode():
-        outputs = net.eval()(normalise(train[0][:1]))
+        outputs = net.eval()(prepare(train[0][:1].to(train[1].device)))
     for name, (_, targets) in (("train", train), ("test", test)):
         lowest, highest = targets.min().item(), targets.max().item()
         if outputs.shape[1:-1] != targets.shape[1:] or lowest < 0 or highest >= outputs.shape[-1]:

@@ -1,53 +1,99 @@
 import json
+import math
 
 import pytest
 import torch
-from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from dcl.costs import BilinearFusion, measure
-from dcl.fusion import DCLLinear
-from mnistcompose.cli import cli
+from dcl.costs import bilinear_counterpart, break_even, measure, total
+from dcl.notation import parse_network, plan_network
+from mnistcompose.cli import main
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12))
-def test_weights_an_output_needs(inputs, outputs, m):
-    """Section 3.3: M(1) M(2) of bilinear fusion, M(1) + M(2) of DCL."""
-    bilinear, dcl = BilinearFusion(inputs, outputs, m), DCLLinear(inputs, outputs, m, 2)
-    assert bilinear.mix.weight.numel() == outputs * m * m
-    assert sum(p.numel() for p in dcl.mix) == outputs * 2 * m
+@given(
+    fan_in=st.integers(1, 500),
+    outputs=st.integers(1, 500),
+    filters=st.lists(st.integers(1, 200), min_size=2, max_size=4),
+)
+def test_dcl_pays_below_the_bound_of_section_3_4(fan_in: int, outputs: int, filters: list[int]) -> None:
+    text, shape = f"FC{outputs}{{}}", (fan_in, 1, 1)
+    plain = total(plan_network(text.format(""), shape, 10)[1])
+    dcl = total(plan_network(text.format(f"[{'+'.join(map(str, filters))}]"), shape, 10)[1])
+    bound = break_even(fan_in, outputs)
+    if not math.isclose(sum(filters), bound):
+        assert (dcl.weights < plain.weights) == (sum(filters) < bound)
+        assert (dcl.multiply_adds < plain.multiply_adds) == (sum(filters) < bound)
 
 
-def test_bilinear_fusion_is_a_form_of_both_branches():
-    torch.manual_seed(0)
-    fusion, x = BilinearFusion(5, 3, 4), torch.randn(2, 5)
-    one, two = (branch(x).relu() for branch in fusion.theta)
-    expected = torch.einsum("ni,kij,nj->nk", one, fusion.mix.weight, two) + fusion.mix.bias
-    assert torch.allclose(fusion(x), expected, atol=1e-6)
+def test_with_equal_sides_half_the_filters_are_the_bound() -> None:
+    """Section 3.4: 2 sum M <= K1 = K2."""
+    assert break_even(400, 400) == 200
 
 
-def test_every_module_is_timed():
-    found = measure([torch.nn.Linear(4, 3), DCLLinear(4, 3, 2, 2)], (8, 4), torch.device("cpu"), rounds=2, repeats=1)
-    assert len(found) == 2
-    assert all(times.forward > 0 and times.training > 0 for times in found)
+def test_the_bilinear_counterpart_has_the_same_branches_and_outputs() -> None:
+    text = bilinear_counterpart("C5@8[2x3]-FC50[7+9S]-OUT")
+    assert text == "C5@8[2x3B]-FC50[7+9B]-OUT"
+    net = parse_network(text, (1, 9, 9), 4)
+    assert net(torch.randn(2, 1, 9, 9)).shape == (2, 4)
+    for other in ("FC50-OUT", "FC50[3x4S]-OUT", text):
+        assert bilinear_counterpart(other) is None
 
 
-def test_the_command_compares_two_networks():
-    result = CliRunner().invoke(cli, ["network", "A2", "--against", "baseline", "--json"])
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.output)
-    assert found["networks"][0]["weights"] < found["networks"][1]["weights"]
-    assert found["networks"][0]["weights"] == 2 * 100 * 1300 + 500 * 1000 + 25 * 20 + 25 * 20 * 50
-    assert all(network["training_ms"] > 0 for network in found["networks"])
-    text = CliRunner().invoke(cli, ["network", "bignet-dcl", "--against", "bignet", "--classes", "10", "--batch", "2"])
-    assert text.exit_code == 0, text.output
-    assert "5,086,912" in text.output
-    assert "0.886" in text.output
+def test_every_network_is_measured_in_every_round() -> None:
+    nets = {name: parse_network(name, (1, 6, 6), 3) for name in ("FC5-OUT", "C3@2-R@2-FC5[2x2]-OUT")}
+    before = [p.detach().clone() for p in nets["FC5-OUT"].parameters()]
+    timings = measure(nets, (1, 6, 6), 3, batch=4, rounds=3)
+    assert list(timings) == list(nets)
+    for timing in timings.values():
+        assert len(timing.forward) == len(timing.step) == 3
+        assert min(*timing.forward, *timing.step) > 0
+        assert timing.medians == (sorted(timing.forward)[1], sorted(timing.step)[1])
+    assert any(not torch.equal(a, b) for a, b in zip(before, nets["FC5-OUT"].parameters(), strict=True))
 
 
-@pytest.mark.parametrize("other", ["nonsense", "C99@1-OUT"])
-def test_what_cannot_be_compared(other):
-    result = CliRunner().invoke(cli, ["network", "A2", "--against", other])
-    assert result.exit_code != 0
+def test_network_against(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["network", "C5@4-FC20-OUT", "--against", "C5@4-FC20[2x3]-OUT", "--input", "1x9x9", "--classes", "5"]
+    main([*arguments, "--batch", "4", "--rounds", "2", "--device", "cpu", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    plain, dcl, bilinear = result["networks"]
+    common = 100 + 4 + 20 * 5 + 5
+    assert plain["parameters"] == common + 100 * 20 + 20
+    assert dcl["parameters"] == common + 6 * (100 + 20) + 6 + 2 * 20
+    assert bilinear["parameters"] == common + 6 * 100 + 3 * 3 * 20 + 6
+    assert bilinear["notation"] == "C5@4-FC20[2x3B]-OUT"
+    assert all(row["forward_ms"] > 0 and row["step_ms"] > 0 for row in result["networks"])
+    main([*arguments, "--batch", "4", "--rounds", "1", "--device", "cpu"])
+    assert "medians of 1 rounds" in capsys.readouterr().out
+
+
+def test_what_is_too_large_to_be_made_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["network", "FC9-OUT", "--against", "FC9000[2x500]-OUT", "--input", "1x2x2", "--batch", "2", "--rounds", "1",
+          "--device", "cpu", "--json"])  # fmt: skip
+    *_, bilinear = json.loads(capsys.readouterr().out)["networks"]
+    assert bilinear["parameters"] > 2_000_000_000
+    assert bilinear["forward_ms"] is bilinear["step_ms"] is None
+
+
+@pytest.mark.parametrize("name", ["lenet", "bignet+dcl", "wrn", "alexnet+dcl", "A2"])
+def test_network_knows_the_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["network", name, "--json"])
+    assert json.loads(capsys.readouterr().out)["total"]["shape"] == [1000 if name[0] in "aA" else 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["BigNet"], "did you mean bignet?"),
+        (["oracle"], "ask for baseline"),
+        (["A2", "--against", "A2S"], "did you mean A"),
+        (["FC3", "--against", "FC4"], "3 and 4 outputs"),
+        (["C3@4-MP2", "--against", "FC4"], "no vector"),
+        (["A2", "--against", "baseline", "--device", "tpu"], "'tpu' is not available"),
+    ],
+)
+def test_the_command_explains_itself(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["network", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

@@ -2,13 +2,16 @@ from contextlib import suppress
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dcl.bilinear import BilinearConv2d, BilinearLinear
 from dcl.fusion import DCLConv2d, DCLLinear
 from dcl.notation import parse_layers, parse_network, plan_network
+from dcl.residual import ResidualBlock
 from mnistcompose.cli import main
 from mnistcompose.errors import InputError
 
@@ -19,6 +22,7 @@ DCL = st.one_of(
     st.builds(
         lambda m, f: f"[{'+'.join(map(str, m))}{f}]", st.lists(SMALL, min_size=2, max_size=4), st.sampled_from("SD")
     ),
+    st.builds(lambda m, n: f"[{m}+{n}B]", SMALL, SMALL),
 )
 CONV = st.builds(
     lambda k, s, p, m, dcl: f"C{k}(S{s}P{p})@{m}{dcl}",
@@ -28,12 +32,15 @@ CONV = st.builds(
     SMALL,
     DCL,
 )
-POOL = st.builds(lambda k, s: f"MP{k}S{s}", st.integers(1, 3), st.integers(1, 3)) | st.just("MP3(S2P1)")
+POOL = st.builds(
+    lambda kind, k, s: f"{kind}{k}S{s}", st.sampled_from(["MP", "AP"]), st.integers(1, 3), st.integers(1, 3)
+) | st.just("MP3(S2P1)")
+BLOCK = st.builds(lambda s, m: f"R(S{s})@{m}", st.integers(1, 2), SMALL)
 FULL = st.builds(lambda m, dcl: f"FC{m}{dcl}", SMALL, DCL)
 DROP = st.sampled_from(["D0.5", "D0.25", "D0", "D0.123456789", "D.999999999", "D0.0000001"])
 NETWORKS = st.builds(
     lambda convs, fulls, out: "-".join([*convs, *fulls, *out]),
-    st.lists(CONV | POOL | DROP, max_size=4),
+    st.lists(CONV | POOL | BLOCK | DROP, max_size=4),
     st.lists(FULL | DROP, max_size=3),
     st.builds(lambda dcl: [f"OUT{dcl}"], DCL),
 )
@@ -80,6 +87,52 @@ def test_a_relu_follows_every_layer_but_the_last_and_dcl():
     ]  # fmt: skip
     assert [type(module) for module in parse_network("C3@4-FC5", (1, 5, 5))][-1] is nn.Linear
     assert [type(module) for module in parse_network("C3@4-MP2", (1, 5, 5))][-1] is nn.MaxPool2d
+
+
+def test_the_order_around_a_row_of_residual_blocks():
+    net = parse_network("C3@4-R@4-R(S2)@6-AP3-C1@2-MP2-D0-R@2-FC3-OUT", (1, 12, 12), 5)
+    kinds = [type(module).__name__ for module in net]
+    assert kinds == [
+        "Conv2d", "ResidualBlock", "ResidualBlock", "BatchNorm2d", "ReLU", "AvgPool2d", "Conv2d", "MaxPool2d", "ReLU",
+        "Dropout", "ResidualBlock", "BatchNorm2d", "ReLU", "Flatten", "Linear", "ReLU", "Linear",
+    ]  # fmt: skip
+    same, wider = net[1], net[2]
+    assert same.shortcut is None
+    assert wider.shortcut is not None
+
+
+@pytest.mark.parametrize(("channels", "filters", "stride"), [(3, 3, 1), (3, 5, 1), (4, 4, 2)])
+def test_a_residual_block_is_its_definition(channels, filters, stride):
+    """Normalisation, ReLU, convolution, twice; added to the input, or to its 1 x 1 convolution."""
+    torch.manual_seed(0)
+    block = ResidualBlock(channels, filters, stride).double()
+    for norm in (block.norm1, block.norm2):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+
+    def normalised(x, norm):
+        x = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), correction=0, keepdim=True) + norm.eps).sqrt()
+        return (x * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)).clamp(min=0)
+
+    x = torch.randn(4, channels, 6, 6, dtype=torch.float64)
+    first = normalised(x, block.norm1)
+    second = normalised(F.conv2d(first, block.conv1.weight, stride=stride, padding=1), block.norm2)
+    kept = x if block.shortcut is None else F.conv2d(first, block.shortcut.weight, stride=stride)
+    torch.testing.assert_close(block(x), kept + F.conv2d(second, block.conv2.weight, padding=1))
+    before = x.clone()
+    block(x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("layer", ["FC6[3+4B]", "C3(S2P1)@6[3+4B]"])
+def test_bilinear_fusion_is_the_sum_over_all_pairs(layer):
+    """Section 3.3: z_k = sum_ij U_ijk y1_i y2_j, at each position."""
+    net = parse_network(f"{layer}-OUT", (2, 5, 5), 3).double()
+    module = next(module for module in net if isinstance(module, BilinearLinear | BilinearConv2d))
+    x = torch.randn(2, 50, dtype=torch.float64) if layer.startswith("F") else torch.randn(2, 2, 5, 5).double()
+    y = torch.relu(module.branches(x))
+    expected = torch.einsum("ni...,nj...,ijk->nk...", y[:, :3], y[:, 3:], module.fusion.weight)
+    torch.testing.assert_close(module(x), expected)
 
 
 def test_relu_after_pooling_is_relu_before_it():
@@ -137,8 +190,14 @@ def test_the_paper_writes_options_in_two_ways():
         ("FC5[" + "+".join("1" * 200) + "]", 4, "at most 100"),
         ("C1@1-" * 30 + "X", 151, "^X'"),
         ("C1(P1000000)@1-OUT", 1, "outputs"),
-        ("FC5[2x3Q]", 8, "'S', 'D' or ']'"),
+        ("FC5[2x3Q]", 8, "'S', 'D', 'B' or ']'"),
         ("FC5[2x3", 8, "']'"),
+        ("FC5[3x3B]", 4, "two branches, which"),
+        ("R(P1)@3", 1, "a stride alone"),
+        ("R@", 3, "filters"),
+        ("R3@4", 2, "'@'"),
+        ("AP", 3, "kernel"),
+        ("FC5-R@2", 5, "needs an image"),
         ("FC5-C3@2", 5, "needs an image"),
         ("C9@2-C9@2-C9@2-C9@2", 16, "larger than that"),
     ],
@@ -166,7 +225,7 @@ def test_what_no_memory_holds_is_refused_before_it_is_made():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(st.sampled_from("CMPFDOUTSx@+-[]().0123456789"), max_size=40) | st.text(max_size=20))
+@given(st.text(st.sampled_from("CMAPRFDOUTSBx@+-[]().0123456789"), max_size=40) | st.text(max_size=20))
 def test_no_text_gets_another_error(text):
     with suppress(InputError):
         plan_network(text, (1, 28, 28), 10)

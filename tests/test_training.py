@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dcl import training
+from dcl.augmentation import Augmentation
 from dcl.experiment import MODELS, make_network
+from dcl.networks import IMAGE_NETWORKS, image_network, image_network_shape
 from dcl.training import (
     DEFAULT_RECIPE,
     History,
@@ -32,6 +34,7 @@ from dcl.training import (
     loss_of,
     make_optimizer,
     resolve_device,
+    to_tensors,
     train_step,
 )
 from mnistcompose.errors import BuildError, InputError
@@ -250,6 +253,10 @@ def test_bad_arguments_get_one_line(arguments: dict, message: str) -> None:
         {"momentum": 1.0},
         {"weight_decay": -1.0},
         {"schedule": "cosy"},
+        {"schedule": "x0.1 at 3,2 of 4"},
+        {"schedule": "x0.1 at 2,4 of 4"},
+        {"schedule": "x0 at 2 of 4"},
+        {"schedule": "x0.1 at 2 of 4 "},
         {"warmup": 1.0},
     ],
 )
@@ -273,6 +280,62 @@ def test_the_learning_rate_rises_to_its_peak_and_then_falls(schedule, warmup: fl
     assert (changes[peak:] <= 0).all()
     if schedule != "constant" and steps > 100:
         assert rates[-1] < 0.15 * recipe.lr
+
+
+@given(places=st.sets(st.integers(1, 99), min_size=1, max_size=4), epochs=st.integers(1, 5), factor=st.integers(1, 9))
+def test_the_learning_rate_drops_where_the_schedule_says(places: set[int], epochs: int, factor: int) -> None:
+    recipe = Recipe(lr=0.5, schedule=f"x0.{factor} at {','.join(map(str, sorted(places)))} of 100", warmup=0)
+    rates = [learning_rate(recipe, step, 100 * epochs) for step in range(100 * epochs)]
+    for step, rate in enumerate(rates):
+        passed = sum(step >= place * epochs for place in places)
+        assert rate == pytest.approx(0.5 * (factor / 10) ** passed)
+
+
+def test_a_batch_is_augmented_in_training_alone_and_by_the_seed(tmp_path: Path) -> None:
+    def trained(seed: int, checkpoint: Path | None = None, stop_after: int = 99) -> Tensor:
+        def augment(images: Tensor) -> Tensor:
+            sizes.append(tuple(images.shape))
+            return Augmentation(crop=24, flip=True)(images)
+
+        def progress(history: History) -> None:
+            if history.epochs == stop_after:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(5)
+        net = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(36, CLASSES))
+        history = fit(
+            net, TRAIN, TEST, epochs=2, seed=seed, device="cpu", recipe=SMALL, augment=augment,
+            checkpoint=checkpoint, progress=progress,
+        )  # fmt: skip
+        assert evaluate(net, TEST, history.normalisation, "cpu").error == history.error
+        return weights(net)
+
+    sizes: list[tuple[int, ...]] = []
+    first, second, other = trained(1), trained(1), trained(2)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert set(sizes) == {(1, 1, 28, 28), (16, 1, 28, 28)}  # one to see that the outputs fit, then whole batches
+    with pytest.raises(KeyboardInterrupt):
+        trained(1, tmp_path / "run.pt", stop_after=1)
+    assert torch.equal(trained(1, tmp_path / "run.pt"), first)
+
+
+def test_images_that_stay_where_they_are_train_the_same() -> None:
+    def trained(resident: bool) -> tuple[Tensor, History]:
+        net = a_net()
+        history = fit(net, TRAIN, TEST, epochs=1, device="cpu", recipe=SMALL, resident=resident)
+        return weights(net), history
+
+    (here, first), (there, second) = trained(True), trained(False)
+    assert torch.equal(here, there)
+    assert (first.train_loss, first.test_loss) == (second.train_loss, second.test_loss)
+
+
+def test_only_the_batch_leaves_for_the_device() -> None:
+    meta = torch.device("meta")
+    images, targets = to_tensors(TRAIN, meta, resident=False)
+    assert (images.device.type, targets.device.type) == ("cpu", "meta")
+    assert to_tensors(TRAIN, meta)[0].device.type == "meta"
 
 
 def test_a_network_of_positions_is_its_classifiers_trained_apart() -> None:
@@ -382,6 +445,23 @@ def steps_on_meta(net: nn.Module, targets: Tensor) -> None:
 def test_a_step_of_every_model_reads_nothing_back_from_the_device(model: str) -> None:
     shape = (64, 2) if model == "oracle" else (64,)
     steps_on_meta(make_network(model, classes=10, slots=2), torch.zeros(shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+def test_a_step_of_every_network_for_images_reads_nothing_back_from_the_device(name: str) -> None:
+    (channels, side, _), _ = image_network_shape(name)
+    meta = torch.device("meta")
+    with meta:
+        net = image_network(name)
+    data = torch.empty(8, channels, side + 4, side + 4, dtype=torch.uint8, device=meta), torch.zeros(8).long().to(meta)
+    normalise = Normalisation((1.0,) * channels, (2.0,) * channels).on(meta)
+    augment = Augmentation(crop=side, flip=True)
+    index = torch.empty(4, dtype=torch.int64, device=meta)
+    optimizer = make_optimizer(net, DEFAULT_RECIPE)
+    loss = train_step(net.train(), optimizer, data, index, lambda images: normalise(augment(images)))
+    assert loss.shape == ()
+    _, predictions = eval_step(net.eval(), augment.central(data[0]), data[1], normalise)
+    assert predictions.shape == (8,)
 
 
 def test_the_meta_device_notices_a_read() -> None:

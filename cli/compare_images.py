@@ -1,0 +1,148 @@
+"""`mnistcompose compare-images`: the networks of the paper's Table 2, with and without DCL."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnistcompose.errors import InputError
+
+from .train import need_torch, watching
+
+if TYPE_CHECKING:
+    from dcl.experiment import Run
+    from dcl.record import Record
+    from dcl.training import History
+
+
+def _list(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+
+@click.command("compare-images")
+@click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012]...", nargs=-1)
+@click.option("--root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Their folder.")
+@click.option("--download", is_flag=True, help="Let torchvision download what is not there (not ilsvrc2012).")
+@click.option(
+    "--networks",
+    default="lenet,bignet,wrn",
+    show_default=True,
+    callback=_list,
+    help="Comma-separated: lenet, bignet, wrn, alexnet. Each is trained without and with DCL.",
+)
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's; the schedule shrinks with it.")
+@click.option("--lr", type=float, help="Highest learning rate, instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Instead of the recipe's.")
+@click.option("--validate", is_flag=True, help="Measure on held-out training images, not on the test set.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/table2"), show_default=True, help="Runs' folder."
+)
+@click.option("--keep", is_flag=True, help="Keep the weights of every run.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--bfloat16", is_flag=True, help="Mixed precision, on cuda only.")
+@click.option("--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal.")
+@click.option("--others", is_flag=True, help="Also print the other methods of the paper's table.")
+@click.option("--json", "style", flag_value="json", help="Print JSON: every number, unrounded.")
+@click.option("--csv", "style", flag_value="csv", help="Print CSV: every number, unrounded.")
+@click.option("--markdown", "style", flag_value="markdown", help="Print a Markdown table.")
+def compare_images(
+    datasets: tuple[str, ...],
+    root: Path,
+    download: bool,
+    networks: list[str],
+    seeds: int,
+    first_seed: int,
+    epochs: int | None,
+    lr: float | None,
+    batch_size: int | None,
+    validate: bool,
+    out: Path,
+    keep: bool,
+    jobs: int,
+    device: str,
+    bfloat16: bool,
+    progress: bool | None,
+    others: bool,
+    style: str | None,
+) -> None:
+    """Train networks on image sets, without and with DCL, by the paper's recipes, and print them as its Table 2.
+
+    Every run is stored in the folder --out as it ends; the same command again, or a larger one, does what is missing.
+    Without datasets the table of what is stored there is printed.
+    """
+    need_torch()
+    from dcl.experiment import grid, process_pool, run_grid
+    from dcl.images import open_images
+    from dcl.networks import DCL, image_network_shape
+    from dcl.recipes import IMAGE_RECIPES, augmentation, recipe_name
+    from dcl.record import read_records
+    from dcl.table import summarise
+    from dcl.training import History
+
+    networks = list(dict.fromkeys(name.removesuffix(DCL) for name in networks))
+    for name in networks:
+        image_network_shape(name)  # refuses another name
+    grids: dict[str, list[Run]] = {}  # a network on a set has a recipe and a number of epochs of its own
+    for dataset in dict.fromkeys(datasets):
+        for network in networks:
+            data = open_images(dataset, root, augmentation(network, dataset), download=download, validation=validate)
+            how = IMAGE_RECIPES[recipe_name(network, dataset)]
+            grids[f"{dataset}-{network}"] = grid(
+                [data],
+                [network, network + DCL],
+                range(first_seed, first_seed + seeds),
+                epochs=epochs or how.epochs_of(next(iter(data.splits.values()))["images"]),
+                recipe=replace(
+                    how.recipe,
+                    lr=how.recipe.lr if lr is None else lr,
+                    batch_size=how.recipe.batch_size if batch_size is None else batch_size,
+                ),
+                precision="bfloat16" if bfloat16 else "float32",
+                device=device,
+            )
+    runs = [run for group in grids.values() for run in group]
+    labels = {run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)}
+    records = []
+    with watching(progress) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
+
+        def on_epoch(run: "Run", history: "History") -> None:
+            show(labels[run.file], run.epochs, history)
+
+        def on_end(run: "Run", record: "Record") -> None:
+            if jobs > 1:  # a run in another process is heard of when it has ended
+                on_epoch(run, History.from_dict(record["history"]))
+
+        for folder, group in grids.items():
+            records += run_grid(group, out / folder, keep=keep, executor=pool, on_epoch=on_epoch, on_end=on_end)
+    if not runs:
+        records = [record for stored in sorted(out.glob("*")) for record in read_records(stored).values()]
+        if not records:
+            raise InputError(f"{out}: holds no runs; give the image sets to train on, or another --out")
+    rows = summarise(records)
+    if style in {"json", "csv"}:
+        from dcl.table import as_csv, as_json
+
+        click.echo(as_json(rows) if style == "json" else as_csv(rows))
+        return
+    from dcl.table2 import as_markdown, pivot
+
+    head, lines = pivot(rows, others)
+    if style == "markdown":
+        click.echo(as_markdown(head, lines))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, column in enumerate(head):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    needed = Console(width=1000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)

@@ -1,0 +1,68 @@
+"""Runs of networks on images in the form of the paper's Table 2: a line a network, a column a dataset."""
+
+from collections.abc import Sequence
+
+from .images import SETS
+from .networks import DCL, IMAGE_NETWORKS
+from .table import Row, baseline_of, paper_notation, paper_table2
+
+TITLES = {"lenet": "LeNet", "bignet": "BigNet", "wrn": "WRN", "alexnet": "AlexNet"}
+
+
+def title(network: str) -> str:
+    """As the paper's Table 2 writes it."""
+    return f"{TITLES[network.removesuffix(DCL)]} ({'w/' if network.endswith(DCL) else 'w/o'} DCL)"
+
+
+def paper_gain(dataset: str, network: str) -> float | None:
+    """By how many percent the network's error in the paper is below that of the same network without DCL."""
+    error, reference = (paper_table2().get((dataset, name)) for name in (network, baseline_of(network)))
+    return None if error is None or reference is None else 100 * (1 - error / reference)
+
+
+def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the table: of each dataset the error, the paper's, and both relative drops by DCL, in percent.
+
+    Parameters
+    ----------
+    others : bool
+        Put the other methods of the paper's table before the networks.
+    """
+    cells = {(row.dataset, row.model): row for row in rows}
+    datasets = [name for name in SETS if any(name == dataset for dataset, _ in cells)]
+    networks = [name for name in IMAGE_NETWORKS if any(name == model for _, model in cells)]
+    known = dict.fromkeys(network for _, network in paper_table2() if network not in IMAGE_NETWORKS)
+    head = ["network"]
+    for name in datasets:
+        head += [f"{name} %", "paper %", "drop %", "paper's"]
+    head += ["parameters", "runs"]
+    lines = []
+    for network in known if others else ():
+        published = [paper_table2().get((dataset, network)) for dataset in datasets]
+        lines.append([network, *(cell for p in published for cell in ("", _number(p, 2), "", "")), "", ""])
+    for network in networks:
+        line, present = [title(network)], [row for row in rows if row.model == network]
+        for dataset in datasets:
+            row = cells.get((dataset, network))
+            comparable = row is None or row.paper_percent is not None  # not beside what held-out images gave
+            drop = paper_gain(dataset, network) if comparable and network.endswith(DCL) else None
+            line += [
+                paper_notation(row.error_percent, row.std_percent) if row else "",
+                _number(paper_table2().get((dataset, network)) if comparable else None, 2),
+                _number(row.gain_percent if row else None, 2),
+                _number(drop, 2),
+            ]
+        # A network's parameters depend on the number of classes alone: those of the first column.
+        line += [f"{present[0].parameters:,}", "/".join(sorted({str(row.runs) for row in present}))]
+        lines.append(line)
+    return head, lines
+
+
+def _number(value: float | None, places: int) -> str:
+    return "" if value is None else f"{value:.{places}f}"
+
+
+def as_markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Table for a README."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
