@@ -35,8 +35,8 @@ if __name__ == "__main__":
             loader = DataLoader(data, 100, shuffle=True, num_workers=workers, multiprocessing_context=method)
             seen = sum(int(numbers.sum()) for _, numbers in loader)
             assert seen == total, (seen, total)
-    except RuntimeError as error:
-        assert kill and "DataLoader worker" in str(error), error
+    except (RuntimeError, ConnectionError, EOFError) as error:  # the queue may break before torch has looked
+        assert kill and (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)), error
         print("stopped by torch")
     else:
         print("complete")
