@@ -335,6 +335,7 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": sum(history.seconds),
         "error_percent": measured.error,
+        "top5_error_percent": measured.top5_error,
         "wrong": wrong.tolist(),
         "predicted": predictions[wrong].tolist(),
         "predictions_sha256": hashlib.sha256(predictions.astype("<i8").tobytes()).hexdigest(),

@@ -59,6 +59,7 @@ class _Stored(_Part):
     parameters: _Count
     seconds: _Amount
     error_percent: _Percent
+    top5_error_percent: _Percent | None = None  # which older runs lack
     wrong: list[_Count]
     predicted: list[int]
     history: _History
@@ -73,6 +74,8 @@ class _Stored(_Part):
             raise ValueError(f"wrong should be rising indices of the {images} images")
         if len(self.predicted) != len(self.wrong) or abs(self.error_percent - 100 * len(self.wrong) / images) > 1e-6:
             raise ValueError("error_percent, wrong and predicted do not agree")
+        if (self.top5_error_percent or 0) > self.error_percent:
+            raise ValueError(f"top5_error_percent is above error_percent, {self.error_percent}")
         values = (history.train_loss, history.test_loss, history.test_error, history.seconds, history.images_per_second)
         if any(len(each) != run.epochs for each in values):
             raise ValueError(f"history should have {run.epochs} values of each kind")

@@ -267,10 +267,14 @@ def train_step(
     return loss.detach()
 
 
-def eval_step(net: nn.Module, images: Tensor, targets: Tensor, normalise: Normaliser) -> tuple[Tensor, Tensor]:
-    """Sum of the losses of a batch (of a network in evaluation mode), and predictions in the targets' shape."""
+def eval_step(net: nn.Module, images: Tensor, targets: Tensor, normalise: Normaliser) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum of the losses of a batch (of a network in evaluation mode); predictions and ranks in the targets' shape.
+
+    The rank of a target is the number of classes that the network prefers to it.
+    """
     outputs = net(normalise(images))
-    return loss_of(outputs, targets) * len(targets), outputs.argmax(-1)
+    ranks = (outputs > outputs.gather(-1, targets[..., None])).sum(-1)
+    return loss_of(outputs, targets) * len(targets), outputs.argmax(-1), ranks
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------------
@@ -282,6 +286,7 @@ class Evaluation:
 
     loss: float  # mean cross-entropy
     error: float  # share of wrong samples, in percent; with a target a position, one wrong position suffices
+    top5_error: float  # share of samples whose target, or one of them, is not among the five best, in percent
     predictions: NDArray[np.int64]  # (N,) or (N, k)
     wrong: NDArray[np.bool_]  # (N,)
 
@@ -308,12 +313,15 @@ def evaluate(
             eval_step(net, images[i : i + EVALUATION_BATCH].to(place), targets[i : i + EVALUATION_BATCH], normalise)
             for i in range(0, len(images), EVALUATION_BATCH)
         ]
-        losses, predictions = zip(*steps, strict=True)
+        losses, predictions, ranks = zip(*steps, strict=True)
         predicted = torch.cat(predictions)
         loss = float(torch.stack(losses).cpu().double().sum()) / len(targets)
-        wrong = (predicted != targets).view(len(targets), -1).any(1).cpu().numpy()
+        wrong, missed = (
+            per_target.view(len(targets), -1).any(1).cpu().numpy()
+            for per_target in (predicted != targets, torch.cat(ranks) >= 5)
+        )
     net.train(was_training)
-    return Evaluation(loss, 100 * float(wrong.mean()), predicted.cpu().numpy(), wrong)
+    return Evaluation(loss, 100 * float(wrong.mean()), 100 * float(missed.mean()), predicted.cpu().numpy(), wrong)
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------

@@ -428,6 +428,25 @@ def test_devices() -> None:
             resolve_device("cuda")
 
 
+@given(data=st.data())
+def test_evaluate_counts_as_topk_does(data) -> None:
+    count, classes, slots = (data.draw(st.integers(1, most)) for most in (30, 12, 3))
+    shape = data.draw(st.sampled_from([(count,), (count, slots)]))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    outputs = torch.randn(*shape, classes, generator=generator)
+    targets = torch.randint(classes, shape, generator=generator)
+
+    class Fixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return outputs
+
+    images = torch.zeros(count, 1, 2, 2, dtype=torch.uint8)
+    measured = evaluate(Fixed(), (images, targets), Normalisation((0.0,), (1.0,)), "cpu")
+    for best, error in ((1, measured.error), (5, measured.top5_error)):
+        hits = (outputs.topk(min(best, classes)).indices == targets[..., None]).any(-1).view(count, -1).all(1)
+        assert error == pytest.approx(100 * (1 - hits.double().mean().item()))
+
+
 def steps_on_meta(net: nn.Module, targets: Tensor) -> None:
     """A training and an evaluation step on torch's meta device, where reading a value back fails."""
     meta = torch.device("meta")
@@ -437,8 +456,8 @@ def steps_on_meta(net: nn.Module, targets: Tensor) -> None:
     index = torch.empty(32, dtype=torch.int64, device=meta)
     loss = train_step(net.train(), make_optimizer(net, DEFAULT_RECIPE), data, index, normalise)
     assert loss.shape == ()
-    _, predictions = eval_step(net.eval(), *data, normalise)
-    assert predictions.shape == targets.shape
+    _, predictions, ranks = eval_step(net.eval(), *data, normalise)
+    assert predictions.shape == ranks.shape == targets.shape
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -460,8 +479,8 @@ def test_a_step_of_every_network_for_images_reads_nothing_back_from_the_device(n
     optimizer = make_optimizer(net, DEFAULT_RECIPE)
     loss = train_step(net.train(), optimizer, data, index, lambda images: normalise(augment(images)))
     assert loss.shape == ()
-    _, predictions = eval_step(net.eval(), augment.central(data[0]), data[1], normalise)
-    assert predictions.shape == (8,)
+    _, predictions, ranks = eval_step(net.eval(), augment.central(data[0]), data[1], normalise)
+    assert predictions.shape == ranks.shape == (8,)
 
 
 def test_the_meta_device_notices_a_read() -> None:
