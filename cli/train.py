@@ -166,43 +166,58 @@ def train(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("dataset", metavar="DIR")
+@click.argument("dataset", metavar="DIR|NAME")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Of a set of natural images.",
+)
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run: Path, dataset: str, split: "SplitName", device: str, as_json: bool) -> None:
-    """Measure the trained model in the folder RUN on a dataset."""
+def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: str, as_json: bool) -> None:
+    """Measure the trained model in the folder RUN on a dataset.
+
+    That is a built folder or, for a network for natural images, svhn, cifar10, cifar100 or ilsvrc2012.
+    """
     need_torch()
     from dcl.experiment import open_dataset
+    from dcl.images import SETS
     from dcl.trained import error_by_position, load_trained
     from dcl.training import evaluate as measure
     from dcl.training import resolve_device
 
     place = resolve_device(device)
     trained = load_trained(run)
-    data = open_dataset(dataset, building=building)
+    data = trained.image_set(dataset, root) if dataset in SETS else open_dataset(dataset, building=building)
     trained.check_fits(data)
     images, targets = data.load(split, trained.target, place)
-    measured = measure(trained.net, (images, targets), trained.normalisation, place)
+    if data.augmentation is not None:
+        images = data.augmentation.central(images)
+    measured = measure(trained.net, (images, targets), trained.normalisation, place, resident=data.resident)
     positions = error_by_position(measured.predictions, targets.cpu().numpy(), data.classes, data.slots)
     result = {
         "model": trained.identity["model"],
         "trained_on": trained.identity["dataset"],
         "epochs": trained.epochs,
-        "dataset": data.spec.name,
+        "dataset": data.name,
         "split": split,
         "images": len(targets),
         "loss": measured.loss,
         "error_percent": measured.error,
+        "top5_error_percent": measured.top5_error,
         "position_error_percent": positions,
     }
     if as_json:
         click.echo(json.dumps(result))
         return
     click.echo(
-        f"{result['model']} trained on {result['trained_on']} ({trained.epochs} epochs), {data.spec.name} {split}: "
+        f"{result['model']} trained on {result['trained_on']} ({trained.epochs} epochs), {data.name} {split}: "
         f"error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
-        f"by position {', '.join(f'{error:.2f} %' for error in positions)}"
+        + (f"by position {', '.join(f'{e:.2f} %' for e in positions)}" if data.slots > 1 else "")
+        + (f"top-5 error {measured.top5_error:.2f} %" if data.slots == 1 else "")
     )
 
 
@@ -223,6 +238,7 @@ def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -
     from dcl.training import resolve_device
 
     trained = load_trained(run)
+    trained.check_reads_numbers()
     images, notes = zip(*map(read_picture, pictures), strict=True)
     for path, note, guesses in zip(pictures, notes, read_numbers(trained, images, resolve_device(device)), strict=True):
         if as_json:

@@ -157,7 +157,7 @@ def _measured(record: Record) -> tuple[str, Any]:
 
 def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) -> Row:
     mean, std = mean_and_std([record["error_percent"] for record in group])
-    top5 = [record.get("top5_error_percent") for record in group]
+    top5 = [error for record in group if (error := record.get("top5_error_percent")) is not None]
     published = group[0]["determined_by"]["measured_on"] == "test"
     paper, paper_std = _published(dataset, model) if published else (None, None)
     paper_base, _ = _published(dataset, baseline_of(model))
@@ -186,7 +186,7 @@ def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) 
         group[0]["determined_by"]["epochs"],
         group[0]["parameters"],
         mean_and_std([record["seconds"] for record in group])[0],
-        mean_and_std(top5)[0] if None not in top5 else None,
+        mean_and_std(top5)[0] if len(top5) == len(group) else None,
     )
 
 

@@ -12,7 +12,9 @@ from torch import nn
 
 from mnistcompose.errors import BuildError, InputError
 
+from .augmentation import Augmentation
 from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_numbers
+from .images import ImageSet, open_images
 from .training import History, Normalisation, load_checkpoint
 
 
@@ -30,12 +32,31 @@ class Trained:
         """What the network predicts."""
         return target_of(self.identity["model"])
 
-    def check_fits(self, dataset: Dataset) -> None:
-        """Refuse a dataset of other numbers than the network was trained on."""
-        for field in ("slots", "classes"):
-            found, wanted = getattr(dataset, field), self.identity[field]
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image."""
+        return tuple(self.identity.get("input_shape", INPUT_SHAPE))
+
+    def check_fits(self, dataset: Dataset | ImageSet) -> None:
+        """Refuse a dataset of other images or numbers than the network was trained on."""
+        trained_with = {**self.identity, "input_shape": self.input_shape}
+        for field in ("slots", "classes", "input_shape"):
+            found, wanted = getattr(dataset, field), trained_with[field]
             if found != wanted:
-                raise InputError(f"{dataset.spec.name}: {field} = {found}, the model was trained with {wanted}")
+                raise InputError(f"{dataset.name}: {field} = {found}, the model was trained with {wanted}")
+
+    def check_reads_numbers(self) -> None:
+        """Refuse a network for other images than those of numbers."""
+        if self.input_shape != INPUT_SHAPE:
+            model, dataset = self.identity["model"], self.identity["dataset"]
+            raise InputError(f"{model} was trained on {dataset}; only models of numbers read pictures")
+
+    def image_set(self, name: str, root: Path) -> ImageSet:
+        """Open a set of natural images, to be prepared as this network's own was."""
+        prepared = self.identity.get("preparation", {})
+        return open_images(
+            name, root, Augmentation(**{k: prepared[k] for k in ("crop", "padding", "flip") if prepared})
+        )
 
 
 def load_trained(run: Path) -> Trained:
@@ -52,10 +73,10 @@ def load_trained(run: Path) -> Trained:
     state = load_checkpoint(path)
     try:
         identity, history = state["identity"], History.from_dict(state["history"])
-        shape = tuple(identity.get("input_shape", INPUT_SHAPE))
-        net = make_network(identity["model"], identity["classes"], identity["slots"], shape)
+        channels, height, width = identity.get("input_shape", INPUT_SHAPE)
+        net = make_network(identity["model"], identity["classes"], identity["slots"], (channels, height, width))
         net.load_state_dict(state["weights"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None
     return Trained(net.eval(), history.normalisation, identity, history.epochs)
 

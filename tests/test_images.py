@@ -470,6 +470,27 @@ def test_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "Zeiler" in out
 
 
+def test_evaluate_and_predict_after_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "files"
+    write_cifar(root, monkeypatch)
+    ask = ("compare-images", "cifar10", "--networks", "bignet", "--root", root, "--epochs", 1, "--batch-size", 8)
+    assert command(*ask, "--device", "cpu", "--keep")[0] == 0
+    run = tmp_path / "results/table2/cifar10-bignet/cifar10/bignet-0.json"
+    stored = json.loads(run.read_text())
+    code, out, _ = command("evaluate", run, "cifar10", "--root", root, "--device", "cpu", "--json")
+    assert code == 0
+    again = json.loads(out)
+    assert [again[key] for key in ("error_percent", "top5_error_percent")] == [
+        stored[key] for key in ("error_percent", "top5_error_percent")
+    ]
+    assert command("evaluate", run, "cifar10", "--root", root, "--split", "train", "--device", "cpu")[0] == 0
+    code, _, err = command("evaluate", run, "MNIST-II-01", "--device", "cpu")
+    assert (code, err.splitlines()[-1]) == (2, "mnistcompose: MNIST-II-01: slots = 2, the model was trained with 1")
+    code, _, err = command("predict", run, "a.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "bignet was trained on cifar10" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
