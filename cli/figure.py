@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @click.option(
     "--runs",
     type=click.Path(path_type=Path),
-    default=Path("results/figures"),
+    multiple=True,
+    default=[Path("results/table1"), Path("results/figures")],
     show_default=True,
-    help="Folder of the runs (3: A2 with FC500[2xM] for several M, and the baseline; 5: A2 and B2, with --keep).",
+    help="Folder of runs (3: A2 with several FC500[2xM], and the baseline; 5: A2 and B2, with --keep); repeatable.",
 )
 @click.option("--dataset", help="Only runs on this dataset.  [default: MNIST-III-10; of figure 5 MNIST-II-05]")
 @click.option("--models", default="baseline,A2,A3D,A3S", show_default=True, help="Of figure 4.")
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Written as .png, .svg and .csv.  [default: figureN]"
 )
-def figure(number: str, runs: Path, dataset: str | None, models: str, filters: int, out: Path | None) -> None:
+def figure(
+    number: str, runs: tuple[Path, ...], dataset: str | None, models: str, filters: int, out: Path | None
+) -> None:
     """Draw figure NUMBER of the paper.
 
     2: the fifteen layouts with samples. 3: error against filters in each branch. 4: losses by epoch. 5: what fused
@@ -53,7 +56,7 @@ def figure(number: str, runs: Path, dataset: str | None, models: str, filters: i
             records = [r for r in _records(runs, dataset) if r["determined_by"]["model"] in order]
             records.sort(key=lambda r: (order.index(r["determined_by"]["model"]), r["determined_by"]["seed"]))
             if not records:
-                raise InputError(f"{runs}: no run of {models} on {dataset}")
+                raise InputError(f"{_listed(runs)}: no run of {models} on {dataset}")
             rows = figures.loss_curves(records)
             first = records[0]["determined_by"]["seed"]
             _write(out, figures.draw_curves([r for r in rows if r[2] == first]), figures.as_csv(figures.CURVES, rows))
@@ -65,12 +68,19 @@ def figure(number: str, runs: Path, dataset: str | None, models: str, filters: i
     click.echo(f"{out}.png, {out}.svg, {out}.csv")
 
 
-def _records(runs: Path, dataset: str) -> list[dict[str, Any]]:
+def _listed(runs: tuple[Path, ...]) -> str:
+    return ", ".join(map(str, runs))
+
+
+def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
     from dcl.record import read_records
 
-    found = [record for record in read_records(runs).values() if record["determined_by"]["dataset"] == dataset]
+    stored = [record for folder in runs for record in read_records(folder).values()]
+    found = [record for record in stored if record["determined_by"]["dataset"] == dataset]
     if not found:
-        raise InputError(f"{runs}: holds no runs on {dataset}; mnistcompose compare {dataset} --out {runs} makes them")
+        raise InputError(
+            f"{_listed(runs)}: no runs on {dataset}; mnistcompose compare {dataset} --out {runs[-1]} makes them"
+        )
     return found
 
 
@@ -97,22 +107,18 @@ def _layouts() -> tuple["Figure", str]:
     return drawn, as_csv(("dataset", "slot", "composite", "noise", "fields"), rows)
 
 
-def _responses(runs: Path, dataset: str, filters: int) -> tuple[list[tuple[Any, ...]], list[str]]:
+def _responses(runs: tuple[Path, ...], dataset: str, filters: int) -> tuple[list[tuple[Any, ...]], list[str]]:
     import torch
 
     from dcl.figures import agreeing, mean_responses, response_rows
-    from dcl.trained import load_trained
-    from mnistcompose.dataset import ComposedDigits
-    from mnistcompose.spec import load_spec
+    from dcl.trained import images_of_test, load_trained
 
     rows: list[tuple[Any, ...]] = []
     sentences: list[str] = []
     for model in ("A2", "B2"):
-        trained = load_trained(runs / dataset / f"{model}-0.json")
-        spec = load_spec(dataset)
-        if spec.digest != trained.identity["spec"]:
-            raise InputError(f"{runs / dataset}: trained on another layout than {dataset} is now")
-        test = ComposedDigits(spec, "test", trained.identity["data_seed"], target="digits").as_tensors()
+        files = [folder / dataset / f"{model}-0.json" for folder in runs]
+        trained = load_trained(next((file for file in files if file.with_suffix(".pt").exists()), files[0]))
+        test = images_of_test(trained)
         found = mean_responses(trained.net, *test, 10, trained.normalisation.on(torch.device("cpu")))
         rows += response_rows(model, found, filters)
         own, chance = agreeing(found)

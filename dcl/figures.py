@@ -143,6 +143,41 @@ class Responses:
 
 
 @torch.inference_mode()
+def module_responses(
+    net: nn.Module, images: Tensor, normalise: Normaliser, batch: int = 500
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Responses of a network's first DCL module in the place of a fully-connected layer.
+
+    Parameters
+    ----------
+    images : uint8 (N, 1, 28, 28)
+
+    Returns
+    -------
+    float32 (N, outputs), float32 (T, N, outputs)
+        z, and the v(t).
+
+    Raises
+    ------
+    InputError
+        The network has no such module.
+    """
+    module = next((m for m in net.modules() if isinstance(m, DCLLinear)), None)
+    if module is None:
+        raise InputError("the network should have DCL in a fully-connected layer's place, as A2 or B2")
+    taken: list[tuple[Tensor, Tensor]] = []
+    hook = module.register_forward_hook(
+        lambda m, inputs, z: taken.append((z.cpu(), torch.stack(m.responses(inputs[0])).cpu()))
+    )
+    try:
+        for part in torch.split(images, batch):
+            net(normalise(part))
+    finally:
+        hook.remove()
+    fused, branches = zip(*taken, strict=True)
+    return torch.cat(fused).numpy(), torch.cat(branches, 1).numpy()
+
+
 def mean_responses(
     net: nn.Module, images: Tensor, digits: Tensor, classes: int, normalise: Normaliser, batch: int = 500
 ) -> Responses:
@@ -160,19 +195,7 @@ def mean_responses(
     InputError
         The network has no such module.
     """
-    module = next((m for m in net.modules() if isinstance(m, DCLLinear)), None)
-    if module is None:
-        raise InputError("figure 5 needs a network with DCL in a fully-connected layer's place, as A2 or B2")
-    taken: list[tuple[Tensor, ...]] = []
-    hook = module.register_forward_hook(
-        lambda m, inputs, z: taken.append((z.double().cpu(), *(v.double().cpu() for v in m.responses(inputs[0]))))
-    )
-    try:
-        for part in torch.split(images, batch):
-            net(normalise(part))
-    finally:
-        hook.remove()
-    z, *v = (torch.cat(parts).numpy() for parts in zip(*taken, strict=True))
+    z, v = module_responses(net, images, normalise, batch)
     slots = digits.shape[1]
     each = digits.cpu().numpy()
     numbers = each @ classes ** np.arange(slots - 1, -1, -1)
@@ -182,8 +205,8 @@ def mean_responses(
     )
 
 
-def _means(values: NDArray[np.float64], groups: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Mean over each group; 0 where there is none."""
+def _means(values: NDArray[np.floating[Any]], groups: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Mean over each group of rows, summed in float64; 0 where there is none."""
     sums = np.zeros((count, values.shape[1]))
     np.add.at(sums, groups, values)
     return sums / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]

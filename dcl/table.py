@@ -167,7 +167,7 @@ def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) 
     shared = [r for r in group if r["determined_by"]["seed"] in base]
     if model != baseline_of(model) and shared:
         counterparts = [base[r["determined_by"]["seed"]] for r in shared]
-        difference = paired_difference(_wrong(shared), _wrong(counterparts))
+        difference = paired_difference(errors_of(shared), errors_of(counterparts))
         interval = (difference.mean, difference.low, difference.high)
         reference = mean_and_std([record["error_percent"] for record in counterparts])[0]
         gain = 100 * (0 - difference.mean) / reference if reference else None
@@ -190,7 +190,8 @@ def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) 
     )
 
 
-def _wrong(records: Sequence[Record]) -> NDArray[np.bool_]:
+def errors_of(records: Sequence[Record]) -> NDArray[np.bool_]:
+    """Whether each run was wrong about each image: bool (runs, images)."""
     run = records[0]["determined_by"]
     wrong = np.zeros((len(records), run["splits"][run["measured_on"]]["images"]), np.bool_)
     for row, record in zip(wrong, records, strict=True):

@@ -8,9 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from mnistcompose.dataset import ComposedDigits
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.spec import load_spec
 
 from .augmentation import Augmentation
 from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_numbers
@@ -79,6 +81,21 @@ def load_trained(run: Path) -> Trained:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None
     return Trained(net.eval(), history.normalisation, identity, history.epochs)
+
+
+def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
+    """Test images uint8 (N, 1, 28, 28) and digits int64 (N, k) of the bundled layout that a network was trained on.
+
+    Raises
+    ------
+    InputError
+        The layout has changed since.
+    """
+    name = trained.identity["dataset"]
+    spec = load_spec(name)
+    if spec.digest != trained.identity["spec"]:
+        raise InputError(f"{trained.identity['model']}: trained on another layout than {name} is now")
+    return ComposedDigits(spec, "test", trained.identity["data_seed"], target="digits").as_tensors()
 
 
 def error_by_position(

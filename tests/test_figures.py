@@ -124,5 +124,5 @@ def test_figure_5_from_trained_networks(tmp_path, monkeypatch):
 def test_missing_runs_are_told(tmp_path):
 
     for number in ("3", "4"):
-        with pytest.raises(InputError, match="holds no runs on MNIST-III-10"):
+        with pytest.raises(InputError, match="no runs on MNIST-III-10"):
             CliRunner().invoke(cli, ["figure", number, "--runs", str(tmp_path)], catch_exceptions=False)
