@@ -1,0 +1,73 @@
+"""The documentation: `sphinx-build -W -n docs site`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mnistcompose import __version__
+from mnistcompose.spec import LayoutSpec
+
+HERE = Path(__file__).parent
+
+project, author, release = "mnistcompose", "the mnistcompose developers", __version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_click",
+    "sphinx_copybutton",
+]
+html_theme = "furo"
+html_title = "mnistcompose"
+exclude_patterns = ["_generated"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_preprocess_types = False
+# Types in signatures and in our "Parameters" sections name things of numpy, torch and pydantic, whose pages are not
+# at hand where the documentation is built without a network; references written in the text are checked.
+nitpick_ignore_regex = [("py:.*", ".*")]
+copybutton_exclude = ".linenos, .gp, .go"
+suppress_warnings = ["myst.xref_missing_image"]
+
+
+def fields_of(schema: dict[str, Any]) -> str:
+    """Markdown: a section a part of the layout, a line a field, from the JSON Schema."""
+    parts = {"A layout": schema, **{name: schema["$defs"][name] for name in ORDER}}
+    missing = schema["$defs"].keys() - parts.keys()
+    if missing:
+        raise ValueError(f"docs/conf.py: ORDER lacks {sorted(missing)}")
+    lines = []
+    for name, part in parts.items():
+        lines += [f"### {name}", "", part.get("description", "").partition("\n\n")[0], ""]
+        lines += ["| field | default | what it is |", "| --- | --- | --- |"]
+        required = part.get("required", [])
+        for field, entry in part.get("properties", {}).items():
+            default = (
+                "required" if field in required else f"`{json.dumps(entry['default'])}`" if "default" in entry else ""
+            )
+            lines.append(f"| `{field}` | {default} | {entry.get('description', '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+ORDER = ["Digit", "Slot", "Fit", "Noise", "Uniform", "Normal", "Choice", "FlipChoice"]
+
+
+def write_generated(_app: Any) -> None:
+    """Write what is generated, before Sphinx reads."""
+    target = HERE / "_generated" / "fields.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(fields_of(LayoutSpec.model_json_schema()))
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    sys.setrecursionlimit(10_000)
+    app.connect("builder-inited", write_generated)
