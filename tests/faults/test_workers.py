@@ -30,16 +30,10 @@ if __name__ == "__main__":
             for child in children[:1]:
                 child.kill()
         threading.Thread(target=shoot, daemon=True).start()
-    try:
-        for epoch in range(epochs):
-            loader = DataLoader(data, 100, shuffle=True, num_workers=workers, multiprocessing_context=method)
-            seen = sum(int(numbers.sum()) for _, numbers in loader)
-            assert seen == total, (seen, total)
-    except (RuntimeError, ConnectionError, EOFError) as error:  # the queue may break before torch has looked
-        assert kill and (isinstance(error, OSError | EOFError) or "DataLoader worker" in str(error)), error
-        print("stopped by torch")
-    else:
-        print("complete")
+    for epoch in range(epochs):
+        loader = DataLoader(data, 100, shuffle=True, num_workers=workers, multiprocessing_context=method)
+        seen = sum(int(numbers.sum()) for _, numbers in loader)
+        assert seen == total, (seen, total)
 """
 
 
@@ -50,7 +44,12 @@ def dataset(tmp_path_factory) -> Path:
     return root
 
 
+# A worker that dies breaks its queue, or is noticed by torch's own signal handler, which raises wherever Python is.
+_STOPPED = ("RuntimeError: DataLoader worker (pid", "ConnectionResetError: ", "BrokenPipeError: ", "EOFError")
+
+
 def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
+    """How the epochs end: 'complete', or the last line of the error."""
     script.write_text(_EPOCHS)
     done = subprocess.run(
         [sys.executable, str(script), str(dataset), *map(str, arguments)],
@@ -59,15 +58,14 @@ def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
         timeout=timeout,
         start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return "complete" if done.returncode == 0 else f"{done.returncode}: {done.stderr.splitlines()[-1]}"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_many_workers(request, dataset, tmp_path, method):
     full = request.config.getoption("--faults") == "full"
     workers, epochs = (16, 50) if full else (4 if method == "fork" else 2, 1)
-    assert run(dataset, tmp_path / "epochs.py", method, workers, epochs, 0, timeout=7200) == "complete\n"
+    assert run(dataset, tmp_path / "epochs.py", method, workers, epochs, 0, timeout=7200) == "complete"
 
 
 def test_a_killed_worker_is_an_error_or_nothing(trials, dataset, tmp_path):
@@ -76,4 +74,4 @@ def test_a_killed_worker_is_an_error_or_nothing(trials, dataset, tmp_path):
         workers = random.randrange(2, 17)
         delay = random.randrange(1, latest)
         said = run(dataset, tmp_path / "epochs.py", method, workers, epochs, delay, timeout=600)
-        assert said in ("stopped by torch\n", "complete\n")
+        assert said == "complete" or said.startswith(tuple(f"1: {error}" for error in _STOPPED)), said
