@@ -1,5 +1,6 @@
 """DataLoader workers, far more than cores, and some of them killed: torch's own error, or all images; never a hang."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ _STOPPED = ("RuntimeError: DataLoader worker (pid", "ConnectionResetError: ", "B
 
 
 def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
-    """How the epochs end: 'complete', or the last line of the error."""
+    """How the epochs end: 'complete', or exit code and error."""
     script.write_text(_EPOCHS)
     done = subprocess.run(
         [sys.executable, str(script), str(dataset), *map(str, arguments)],
@@ -58,7 +59,10 @@ def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
         timeout=timeout,
         start_new_session=True,
     )
-    return "complete" if done.returncode == 0 else f"{done.returncode}: {done.stderr.splitlines()[-1]}"
+    if done.returncode == 0:
+        return "complete"
+    errors = re.findall(r"^[A-Za-z]*Error.*", done.stderr, re.MULTILINE)
+    return f"{done.returncode}: {errors[-1] if errors else done.stderr}"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
