@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from . import __version__
+from .aside import aside, map_on_threads
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
 from .location import is_local, listing, locate
@@ -294,7 +295,7 @@ def build(
     force
         Replace a dataset that was made in other ways. Files that are no part of a dataset are never removed.
     progress
-        Called with the number of images of each shard that is done.
+        Called with the number of images of each shard that is done, one after the other, from another thread.
 
     Raises
     ------
@@ -577,8 +578,7 @@ def _kept(root: Path, plan: list[_Task], workers: int | None) -> dict[str, Shard
     ]
     # what a store has noted, it has whole: to read all of it again would cost more than to make it
     check = is_intact if is_local(root) else has_size
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        intact = list(pool.map(lambda entry: check(root, entry), candidates))
+    intact = map_on_threads(lambda entry: check(root, entry), candidates, workers or cores())
     return {entry.name: entry for entry, good in zip(candidates, intact, strict=True) if good}
 
 
@@ -642,17 +642,26 @@ def _make_all(
             made[entry.name] = entry
             tell(progress, entry)
 
-        with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
-            _run(pool, tasks, max(2 * workers, _AHEAD if executor else 0), note)
+        def run(stopped: Callable[[], bool]) -> None:
+            with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
+                _run(pool, tasks, max(2 * workers, _AHEAD if executor else 0), note, stopped)
+
+        aside(run)
     return made
 
 
-def _run(pool: Executor, tasks: list[_Task], ahead: int, note: Callable[[ShardEntry], None]) -> None:
+def _run(
+    pool: Executor,
+    tasks: list[_Task],
+    ahead: int,
+    note: Callable[[ShardEntry], None],
+    stopped: Callable[[], bool],
+) -> None:
     """Keep a few tasks submitted; however it ends, nothing runs any more, and what was made is noted."""
     waiting = iter(tasks)
     running: set[Future[ShardEntry]] = set()
     try:
-        while True:
+        while not stopped():
             for task in islice(waiting, ahead - len(running)):
                 running.add(pool.submit(make_shard, task))
             if not running:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +11,7 @@ from random import Random
 import numpy as np
 from pydantic import ValidationError
 
+from .aside import map_on_threads
 from .builder import BUILD, OWN, SPLITS, Progress, compose, cores, is_intact, tell
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
@@ -103,10 +103,8 @@ def verify(
         return list(_shard_problems(root, shard, manifest, spec, banks.get(shard.split), runs))
 
     problems = list(_folder_problems(root, manifest))
-    with ThreadPoolExecutor(cores()) as pool:
-        for shard, found in zip(shards, pool.map(check, shards), strict=True):
-            problems += found
-            tell(progress, shard)
+    for found in map_on_threads(check, shards, cores(), lambda shard: tell(progress, shard)):
+        problems += found
     published = _published(manifest, spec)
     for split, digest in published.items():
         if digest != manifest.splits[split].digest:
@@ -265,7 +263,6 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Path | None = None)
             shard = compose(bank, spec, split, seed, start, min(start + _PIECE, count))
             return block_digests(shard.images, shard.labels)
 
-        with ThreadPoolExecutor(cores()) as pool:
-            return [block for piece_blocks in pool.map(piece, range(0, count, _PIECE)) for block in piece_blocks]
+        return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), cores()) for block in blocks]
 
     return {split: split_digest(blocks(split)) for split in SPLITS}

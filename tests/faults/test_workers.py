@@ -46,11 +46,11 @@ def dataset(tmp_path_factory) -> Path:
 
 
 # A worker that dies breaks its queue, or is noticed by torch's own signal handler, which raises wherever Python is.
-_STOPPED = ("RuntimeError: DataLoader worker (pid", "ConnectionResetError: ", "BrokenPipeError: ", "EOFError")
+_STOPPED = re.compile(r"DataLoader worker|ConnectionResetError|BrokenPipeError|EOFError")
 
 
 def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
-    """How the epochs end: 'complete', or exit code and error."""
+    """How the epochs end: 'complete', 'stopped by torch', or what was said of anything else."""
     script.write_text(_EPOCHS)
     done = subprocess.run(
         [sys.executable, str(script), str(dataset), *map(str, arguments)],
@@ -61,8 +61,8 @@ def run(dataset: Path, script: Path, *arguments: object, timeout: float) -> str:
     )
     if done.returncode == 0:
         return "complete"
-    errors = re.findall(r"^[A-Za-z]*Error.*", done.stderr, re.MULTILINE)
-    return f"{done.returncode}: {errors[-1] if errors else done.stderr}"
+    by_torch = done.returncode == 1 and _STOPPED.search(done.stderr) and "AssertionError" not in done.stderr
+    return "stopped by torch" if by_torch else f"{done.returncode}: {done.stderr}"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -78,4 +78,4 @@ def test_a_killed_worker_is_an_error_or_nothing(trials, dataset, tmp_path):
         workers = random.randrange(2, 17)
         delay = random.randrange(1, latest)
         said = run(dataset, tmp_path / "epochs.py", method, workers, epochs, delay, timeout=600)
-        assert said == "complete" or said.startswith(tuple(f"1: {error}" for error in _STOPPED)), said
+        assert said in ("stopped by torch", "complete")
