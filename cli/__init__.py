@@ -22,6 +22,7 @@ _COMMANDS = {
     "compare": ("compare", "Train a grid of models and print them side by side."),
     "compare-images": ("compare_images", "Train the networks of the paper's Table 2 on SVHN, CIFAR and ILSVRC2012."),
     "calibrate": ("calibrate", "Bring a layout to a wanted error by one knob."),
+    "report": ("report", "Write a page about stored runs."),
     "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
 }

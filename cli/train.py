@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +123,9 @@ def building(folder: str) -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
 @training_options
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Write TensorBoard's event files there."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")
 def train(
     dataset: str,
@@ -135,6 +138,7 @@ def train(
     validate: bool,
     data_seed: int,
     progress: bool | None,
+    tensorboard: Path | None,
     as_json: bool,
     **recipe: Any,
 ) -> None:
@@ -144,16 +148,29 @@ def train(
     from its last epoch.
     """
     need_torch()
+    from dcl.events import event_log, need_tensorboard
     from dcl.experiment import Run, check_model, open_dataset, run_one
+    from dcl.training import History
 
     check_model(model)
+    if tensorboard:
+        need_tensorboard()  # before a dataset is built
     how = recipe_of(recipe)
     data = open_dataset(dataset, seed=data_seed, validation=validate, building=building)
     run = Run(data, model, seed, epochs, how, "bfloat16" if bfloat16 else "float32", device)
     path = (out or Path("runs") / run.file.removesuffix(".json")) / "run.json"
     label = f"{data.spec.name} {model}"
-    with watching(progress) as show:
-        record = run_one(run, path, keep=True, progress=lambda history: show(label, epochs, history))
+    events = (
+        event_log(tensorboard / run.file.removesuffix(".json"), run) if tensorboard else nullcontext(lambda _: None)
+    )
+    with watching(progress) as show, events as log:
+
+        def on_epoch(history: History) -> None:
+            show(label, epochs, history)
+            log(history)
+
+        record = run_one(run, path, keep=True, progress=on_epoch)
+        log(History.from_dict(record["history"]))  # of a run that was stored already
     if as_json:
         click.echo(json.dumps(record))
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, partial
 from itertools import product
@@ -331,7 +332,7 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
     record = {
         "format": RECORD_FORMAT,
         "determined_by": identity,
-        "environment": environment(device),
+        "environment": {**environment(device), "ended": datetime.now(UTC).isoformat(timespec="seconds")},
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": sum(history.seconds),
         "error_percent": measured.error,

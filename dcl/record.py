@@ -1,6 +1,7 @@
 """A stored run: its form, and reading it back."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +25,7 @@ class _Part(BaseModel):
 
 class _Split(_Part):
     images: Annotated[int, Field(ge=1, le=10**8)]
+    sha256: str | None = None
 
 
 class _DeterminedBy(_Part):
@@ -34,7 +36,11 @@ class _DeterminedBy(_Part):
     measured_on: str
     splits: dict[str, _Split]
     precision: str
-    recipe: dict[str, Any]
+    recipe: dict[str, str | int | float]
+    notation: str | None = None
+    data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    spec: str | None = None  # a set of natural images has no layout
+    digits: str | None = None
 
 
 class _Normalisation(_Part):
@@ -56,6 +62,7 @@ class _Stored(_Part):
 
     format: Literal["mnistcompose-run-1"]
     determined_by: _DeterminedBy
+    environment: dict[str, str | int] = {}
     parameters: _Count
     seconds: _Amount
     error_percent: _Percent
@@ -108,6 +115,6 @@ def read_record(path: Path) -> Record:
     return record
 
 
-def read_records(out: Path) -> dict[Path, Record]:
-    """All runs stored under a grid's folder, with `BuildError` for one that is damaged."""
-    return {path: read_record(path) for path in sorted(out.glob("*/*.json"))}
+def read_records(out: Path, places: Sequence[str] = ("*/*.json",)) -> dict[Path, Record]:
+    """All runs stored under a grid's folder, or where `places` say, with `BuildError` for one that is damaged."""
+    return {path: read_record(path) for path in sorted({path for place in places for path in out.glob(place)})}

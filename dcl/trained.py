@@ -119,12 +119,45 @@ def read_numbers(
     if outputs.ndim == 3:
         shares, guesses = shares.prod(1), torch.from_numpy(to_numbers(guesses[..., 0].cpu().numpy(), classes))[:, None]
     return [
-        [(_written(number, classes, slots), share) for number, share in zip(*both, strict=True)]
+        [(written(number, classes, slots), share) for number, share in zip(*both, strict=True)]
         for both in zip(guesses.tolist(), shares.tolist(), strict=True)
     ]
 
 
-def _written(number: int, classes: int, slots: int) -> str:
+def weigh(
+    trained: Trained, images: Tensor, numbers: NDArray[np.int64], device: torch.device, batch: int = 500
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """What a network reads in images, and how sure it is.
+
+    Parameters
+    ----------
+    images : uint8 (N, 1, 28, 28)
+    numbers : int64 (N,)
+        What they show.
+
+    Returns
+    -------
+    guesses : int64 (N,)
+    of_guess, of_truth : float64 (N,)
+        Probabilities of the guesses and of the true numbers; of a classifier a position, products over the positions.
+    """
+    classes, slots = trained.identity["classes"], trained.identity["slots"]
+    normalise, net = trained.normalisation.on(device), trained.net.to(device)
+    truth = torch.from_numpy(numbers)
+    if trained.target == "digits":
+        truth = truth[:, None] // classes ** torch.arange(slots - 1, -1, -1) % classes
+    with torch.inference_mode():
+        shares = torch.cat(
+            [net(normalise(part.to(device))).cpu().double().softmax(-1) for part in torch.split(images, batch)]
+        )
+    guesses, of_truth = shares.argmax(-1), shares.gather(-1, truth[..., None])[..., 0]
+    of_guess = shares.amax(-1)
+    if trained.target == "digits":
+        of_guess, of_truth = of_guess.prod(1), of_truth.prod(1)
+    return to_numbers(guesses.numpy(), classes), of_guess.numpy(), of_truth.numpy()
+
+
+def written(number: int, classes: int, slots: int) -> str:
     """A number with its leading zeros; its digits apart where there are more than ten."""
     digits = [number // classes**power % classes for power in range(slots - 1, -1, -1)]
     return ("" if classes <= 10 else "-").join(map(str, digits))

@@ -1,0 +1,60 @@
+"""`mnistcompose report`: what stored runs found, as one page."""
+
+from pathlib import Path
+
+import click
+
+from mnistcompose.errors import InputError
+
+from .shared import digits_option
+from .train import need_torch
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: report.html; Markdown is printed]"
+)
+@click.option("--markdown", is_flag=True, help="The same facts as Markdown, without pictures.")
+@click.option("--title", help="Of the page.")
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    metavar="FILE",
+    help="Layout of a dataset that is not bundled; repeatable. With it come pictures, positions and confusions.",
+)
+@digits_option
+def report(
+    results: Path, out: Path | None, markdown: bool, title: str | None, layouts: tuple[str, ...], digits: Path | None
+) -> None:
+    """Write one HTML page about the runs in the folder RESULTS of `compare` or `train`.
+
+    Table 1 beside the paper's, curves, layouts, what is misread, and with what all of it was made. The page needs no
+    network and no other file. Networks' most confident errors are shown of runs whose weights are kept (`compare
+    --keep`).
+    """
+    need_torch()
+    from dcl.page import as_html, as_markdown
+    from dcl.record import read_records
+    from dcl.report import PLACES, make_report
+    from mnistcompose.digits import load_digits
+    from mnistcompose.shards import failing, write_file
+    from mnistcompose.spec import load_spec, spec_names
+
+    records = read_records(results, PLACES)
+    if not records:
+        raise InputError(f"{results}: holds no runs; mnistcompose compare DATASETS --out {results} makes some")
+    if digits is not None:
+        load_digits("test", digits)  # refuses what is none, before that is taken for digits of another digest
+    known = [load_spec(name) for name in (*spec_names(), *layouts)]
+    gathered = make_report(records, root=results, layouts=known, digits=digits, title=title)
+    text = as_markdown(gathered) if markdown else as_html(gathered)
+    if markdown and out is None:
+        click.echo(text, nl=False)
+        return
+    out = out or Path("report.html")
+    with failing("make the folder", out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    write_file(out, text.encode())
+    click.echo(out)

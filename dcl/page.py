@@ -1,0 +1,76 @@
+"""A report as one HTML page that needs nothing else, or as Markdown."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from . import charts
+from .report import Report
+from .table import COLUMNS, paper_notation
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
+
+
+def as_html(report: Report) -> str:
+    """One page with its style, its script and its pictures; it opens from disk, and asks the network for nothing."""
+    style, script = (_file(f"report.{kind}") for kind in ("css", "js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _rendered("report.html", report, style=Markup(style), script=Markup(script), policy=policy)  # noqa: S704 - our own files
+
+
+def as_markdown(report: Report) -> str:
+    """The same facts as text and tables, without pictures."""
+    return _rendered("report.md", report)
+
+
+def _rendered(template: str, report: Report, **more: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "data": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "duration": duration,
+        "md": in_markdown,
+        "paper": paper_notation,
+        "pixels": lambda points: " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        "plural": lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
+    }
+    text = environment.get_template(template).render(report=report, columns=COLUMNS, frame=charts, **more)
+    return text.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which no file can
+
+
+@cache
+def _file(name: str) -> str:
+    return (files(__package__) / "templates" / name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """The content security policy's name for an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def in_markdown(value: object) -> str:
+    """A text as itself: on one line, and nothing in it a mark."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def duration(seconds: float) -> str:
+    """In hours and minutes, or in seconds."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60:,} h {minutes % 60:02} min"
+    return f"{minutes} min" if minutes >= 10 else f"{seconds:.0f} s"
