@@ -28,36 +28,44 @@ BEGIN, END = "<!-- claims: python benchmarks/claims.py -->\n", "<!-- end of clai
 
 
 def measure_fired() -> str:
-    """CSV: of every run on `DATASET` whose weights are there, the share of outputs with so many branches firing."""
+    """CSV: of every run whose weights are there, its dead outputs, and at how many outputs so many branches fire."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("module", "fusion", "branches", "firing_at_least", "share"))
+    writer.writerow(("dataset", "module", "fusion", "branches", "outputs", "dead", "firing_at_least", "share"))
     for folder in FOLDERS:
-        for path in sorted((folder / DATASET).glob("*.pt")):
+        for path in sorted(folder.glob("*/*.pt")):
             if not path.with_suffix(".json").exists():
                 continue
             trained = load_trained(path)
-            notation = read_record(path.with_suffix(".json"))["determined_by"]["notation"]
-            dcl = next((layer.dcl for layer in parse_layers(notation) if layer.kind == "FC" and layer.dcl), None)
-            if dcl is None:
+            run = read_record(path.with_suffix(".json"))["determined_by"]
+            layer = next((layer for layer in parse_layers(run["notation"]) if layer.kind != "C" and layer.dcl), None)
+            if layer is None or layer.dcl is None:
                 continue
             images, _ = images_of_test(trained)
             _, branches = module_responses(trained.net, images, trained.normalisation.on(torch.device("cpu")))
+            needed = 2 if layer.dcl.fusion == "stochastic" else len(branches)
+            dead = int(((branches > 0).sum(0) < needed).all(0).sum())
+            known = (run["dataset"], layer, layer.dcl.fusion, len(branches), branches.shape[2], dead)
             for least, share in enumerate(fired(branches), 1):
-                writer.writerow((f"FC500{dcl}", dcl.fusion, len(branches), least, f"{share:.5f}"))
+                writer.writerow((*known, least, f"{share:.5f}"))
     return text.getvalue()
 
 
 def fired_table(text: str) -> str:
     """Markdown: a line a module."""
-    modules: dict[tuple[str, str, int], list[str]] = {}
+    modules: dict[tuple[str, str, str, str], list[str]] = {}
     for row in csv.DictReader(io.StringIO(text)):
-        key = row["module"], row["fusion"], int(row["branches"])
+        key = row["dataset"], row["fusion"], row["module"], f"{row['dead']} of {row['outputs']}"
         modules.setdefault(key, []).append(f"{100 * float(row['share']):.1f}")
-    most = max((key[2] for key in modules), default=0)
-    head = ["module", "fusion", *(f"{least} or more fire, %" for least in range(1, most + 1))]
-    order = sorted(modules, key=lambda key: (key[1], key[2]))
-    return as_table(head, [[key[0], key[1], *modules[key], *[""] * (most - key[2])] for key in order])
+    most = max(map(len, modules.values()), default=0)
+    head = ["on", "module", "fusion", "dead outputs", *(f"{least} or more fire, %" for least in range(1, most + 1))]
+    return as_table(
+        head,
+        [
+            [dataset, module, fusion, dead, *shares, *[""] * (most - len(shares))]
+            for (dataset, fusion, module, dead), shares in sorted(modules.items())
+        ],
+    )
 
 
 def claims() -> dict[Path, str]:

@@ -61,8 +61,10 @@ def branch_filters(records: Iterable[Record]) -> Rows:
     errors: dict[int, list[float]] = defaultdict(list)
     for record in records:
         run = record["determined_by"]
+        if run["model"] == "oracle" or run["model"].startswith("B"):
+            continue
         full = next((layer for layer in parse_layers(run["notation"]) if layer.kind == "FC"), None)
-        if full is None or run["model"] == "oracle" or run["model"].startswith("B"):
+        if full is None:
             continue
         if full.dcl is None or full.dcl == Dcl((full.dcl.filters[0],) * 2, "deterministic"):
             errors[full.dcl.filters[0] if full.dcl else 0].append(record["error_percent"])
@@ -212,15 +214,21 @@ def _means(values: NDArray[np.floating[Any]], groups: NDArray[np.int64], count: 
     return sums / np.maximum(np.bincount(groups, minlength=count), 1)[:, None]
 
 
+def firing(found: Responses) -> NDArray[np.int64]:
+    """Fused filters whose mean responses to numbers differ at least half as much as the median filter's do."""
+    ranges = np.ptp(found.fused, axis=0)
+    return np.flatnonzero((ranges > 0) & (ranges >= np.median(ranges) / 2))
+
+
 def agreeing(found: Responses) -> tuple[float, float]:
     """Share of fused filters that peak at the number to which their branches' peaks point, and the share by chance.
 
     A filter agrees if its branches can be given different positions so that the digit at which each peaks there is that
     position's in the number at which z peaks. By chance: the same for z of one filter and v of another, over all pairs.
-    Filters that never fire are left out.
+    Filters that do not fire are left out.
     """
     positions, classes = found.branches.shape[1:3]
-    alive = np.flatnonzero(np.ptp(found.fused, axis=0) > 0)
+    alive = firing(found)
     if found.branches.shape[0] != positions or len(alive) < 2:
         raise InputError(
             f"{found.branches.shape[0]} branches cannot share {positions} positions; give A2 or B2 and two digits"
@@ -238,14 +246,14 @@ def agreeing(found: Responses) -> tuple[float, float]:
     return own, float((agrees.sum() - np.diagonal(agrees).sum()) / (agrees.size - len(alive)))
 
 
+PLACES = ("first", "second", "third")
 RESPONSES = ("model", "filter", "of", "position", "class", "mean_response")
 
 
 def response_rows(model: str, found: Responses, filters: int) -> Rows:
     """Mean responses of the first filters that fire."""
-    alive = np.flatnonzero(np.ptp(found.fused, axis=0) > 0)[:filters]
     rows: Rows = []
-    for k in alive:
+    for k in firing(found)[:filters]:
         rows += [(model, int(k), "z", "", number, float(m)) for number, m in enumerate(found.fused[:, k])]
         for branch, of_branch in enumerate(found.branches[..., k], 1):
             for position, means in enumerate(of_branch, 1):
@@ -267,7 +275,8 @@ def draw_responses(rows: Rows) -> Figure:
             for _, _, _, position, _, mean in (row for row in mine if row[2] == branch):
                 by_position[position].append(mean)
             position = max(by_position, key=lambda p: float(np.ptp(by_position[p])))
-            _bars(ax, by_position[position], f"{branch}, digit {position}")
+            place = PLACES[position - 1] if position <= len(PLACES) else f"{position}th"
+            _bars(ax, by_position[position], f"{branch} by {place} digit")
     return figure
 
 
