@@ -14,6 +14,7 @@ from mnistcompose.errors import BuildError, InputError
 _COMMANDS = {
     "build": ("build", "Make datasets: HDF5 shards, bit-reproducible, resumable."),
     "verify": ("verify", "Check a dataset's files, labels and pixels."),
+    "export": ("export", "Write a dataset as IDX, WebDataset, Parquet, PNG, NPZ or COCO."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
     "spec": ("spec", "List, show and check layouts."),
     "train": ("train", "Train one model on a dataset."),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .device import DeviceBank, fresh_batches, render_on_device
     from .digits import DigitBank, load_digits
     from .errors import BuildError, InputError
+    from .exporter import ExportReport, export
     from .sampler import BlockShuffle
     from .sampling import Draws, draw
     from .spec import LayoutSpec, load_spec, spec_names
@@ -27,12 +28,14 @@ _HOME = {
     "DeviceBank": "device",
     "DigitBank": "digits",
     "Draws": "sampling",
+    "ExportReport": "exporter",
     "InputError": "errors",
     "LayoutSpec": "spec",
     "ShardedDigits": "dataset",
     "VerifyReport": "verification",
     "build": "builder",
     "draw": "sampling",
+    "export": "exporter",
     "fresh_batches": "device",
     "load_digits": "digits",
     "load_spec": "spec",
@@ -49,12 +52,14 @@ __all__ = [
     "DeviceBank",
     "DigitBank",
     "Draws",
+    "ExportReport",
     "InputError",
     "LayoutSpec",
     "ShardedDigits",
     "VerifyReport",
     "build",
     "draw",
+    "export",
     "fresh_batches",
     "load_digits",
     "load_spec",

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -507,22 +507,21 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keep other builders out; the lock goes with the process, however it ends.
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file, which is there meanwhile; it goes with the process, however that ends.
 
-    A store has no such lock: two builds there write the same bytes twice, which harms nothing.
+    Raises
+    ------
+    BuildError
+        Another process holds it: `busy` says what that means.
     """
-    if not is_local(root):
-        yield
-        return
-    path = root / LOCK
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise BuildError(f"{root}: another build is writing to it") from None
+            raise BuildError(busy) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break
@@ -534,6 +533,14 @@ def _locked(root: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
         _held.discard(descriptor)
         os.close(descriptor)
+
+
+def _locked(root: Path) -> AbstractContextManager[None]:
+    """Keep other builders out.
+
+    A store has no such lock: two builds there write the same bytes twice, which harms nothing.
+    """
+    return locked(root / LOCK, f"{root}: another build is writing to it") if is_local(root) else nullcontext()
 
 
 def _prepare(root: Path, identity: dict[str, Any]) -> None:

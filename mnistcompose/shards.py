@@ -47,6 +47,7 @@ _COLUMNS: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
 }
 COLUMNS = tuple(_COLUMNS)
+UNITS = {name: unit for name, (_, _, unit) in _COLUMNS.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +161,11 @@ def shard_name(split: SplitName, index: int, total: int) -> str:
 def sample_bytes(slots: int) -> int:
     """Size of one sample in a shard, uncompressed."""
     return sum(np.dtype(kind).itemsize * int(np.prod(_shape(name, slots))) for name, (kind, _, _) in _COLUMNS.items())
+
+
+def column_type(column: str, slots: int) -> tuple[str, tuple[int, ...]]:
+    """Type of one of a shard's arrays, and the shape of one sample in it."""
+    return _COLUMNS[column][0], _shape(column, slots)
 
 
 def _shape(column: str, slots: int) -> tuple[int, ...]:

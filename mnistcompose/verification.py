@@ -87,7 +87,7 @@ def verify(
         return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",), 0, 0, False)
     try:
         manifest = read_manifest(root)
-        spec = _spec_of(root, manifest)
+        spec = spec_of(root, manifest)
     except BuildError as error:
         return VerifyReport(root, (str(error),), 0, 0, False)
     shards = [shard for split in SPLITS for shard in manifest.splits[split].shards]
@@ -115,7 +115,14 @@ def verify(
     return VerifyReport(root, tuple(problems), sum(shard.count for shard in shards), rendered, bool(published))
 
 
-def _spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
+def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
+    """Layout of a dataset.
+
+    Raises
+    ------
+    BuildError
+        The manifest does not agree with itself.
+    """
     try:
         spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
     except ValidationError as error:

@@ -1,0 +1,70 @@
+"""`mnistcompose export`: a dataset in the format that something else reads."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .shared import Location, image_bar
+
+if TYPE_CHECKING:
+    from mnistcompose.exporter import ExportReport
+
+
+@click.command()
+@click.argument("folder", type=Location(), metavar="DIR|URL")
+@click.option(
+    "--format",
+    "kind",
+    required=True,
+    type=click.Choice(["idx", "webdataset", "parquet", "png", "npz", "coco"]),
+    help="For torchvision's MNIST (idx) or ImageFolder (png), webdataset, Hugging Face's datasets (parquet), NumPy, or "
+    "pycocotools (a box a digit).",
+)
+@click.option("-o", "--out", metavar="DIR", help="The folder to make.  [default: DIR-FORMAT; of a URL, here]")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Only this split.  [default: both]")
+@click.option("--per-tar", type=int, metavar="N", help="Samples in a tar of webdataset.  [default: 10000]")
+@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def export(
+    folder: Path, kind: str, out: str | None, split: str | None, per_tar: int | None, force: bool, as_json: bool
+) -> None:
+    """Write the dataset in DIR in another format, with a dataset card (README.md) and Croissant metadata beside.
+
+    Everything read is compared with the manifest's hashes; the new folder appears when it is whole.
+    """
+    from dataclasses import asdict
+
+    from mnistcompose import exporter
+    from mnistcompose.builder import SPLITS
+    from mnistcompose.location import is_local
+    from mnistcompose.shards import read_manifest
+
+    if per_tar is not None and kind != "webdataset":
+        raise click.UsageError("--per-tar is for --format webdataset")
+    splits = (split,) if split else SPLITS
+    total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if name in splits)
+    target = out or f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
+    with image_bar(folder.name, total) as advance:
+        report = exporter.export(
+            folder,
+            target,
+            kind,  # type: ignore[arg-type]  # click has checked it
+            splits=splits,  # type: ignore[arg-type]
+            per_tar=exporter.PER_TAR if per_tar is None else per_tar,
+            force=force,
+            progress=advance,
+        )
+    click.echo(json.dumps(asdict(report), default=str) if as_json else _report(target, report))
+
+
+def _report(target: str, report: "ExportReport") -> str:
+    """What an export made, for people."""
+    from mnistcompose.builder import human
+
+    counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
+    return (
+        f"{target}: {counts} images as {report.format}, {report.files:,} files, {human(report.bytes)}, "
+        f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; the digests are the manifest's"
+    )
