@@ -82,7 +82,7 @@ def usage(source: Source) -> str:
         )
         note = (
             "MNIST's own label files, and so torchvision's class `MNIST`, end at 255. The files therefore have the "
-            "form and the names of QMNIST, whose labels are a table of 32-bit integers: here the number, and its digits."
+            "form and the names of QMNIST, whose labels are a table of 32-bit integers: here number and digits."
         )
     return (
         f"```python\nfrom torchvision.datasets import MNIST, QMNIST\n\n{code}\n```\n\n{note}\n\n"
