@@ -15,6 +15,7 @@ _COMMANDS = {
     "build": ("build", "Make datasets: HDF5 shards, bit-reproducible, resumable."),
     "verify": ("verify", "Check a dataset's files, labels and pixels."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
+    "studio": ("studio", "Design a layout in the browser, with its samples beside."),
     "spec": ("spec", "List, show and check layouts."),
     "train": ("train", "Train one model on a dataset."),
     "evaluate": ("train", "Measure a trained model on a dataset."),
