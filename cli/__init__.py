@@ -16,6 +16,7 @@ _COMMANDS = {
     "verify": ("verify", "Check a dataset's files, labels and pixels."),
     "export": ("export", "Write a dataset as IDX, WebDataset, Parquet, PNG, NPZ or COCO."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
+    "studio": ("studio", "Design a layout in the browser, with its samples beside."),
     "spec": ("spec", "List, show and check layouts."),
     "train": ("train", "Train one model on a dataset."),
     "evaluate": ("train", "Measure a trained model on a dataset."),

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
@@ -11,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     Strict,
     StrictBool,
     StrictStr,
@@ -23,6 +25,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from .errors import InputError
 
@@ -101,22 +104,32 @@ def support(quantity: float | Uniform | Normal | Choice) -> tuple[float, float]:
             return quantity, quantity
 
 
-def _within(lowest: float, highest: float) -> Callable[[Any], Any]:
-    def check(quantity: Any) -> Any:
+@dataclass(frozen=True)
+class _Within:
+    """Bounds of all values that a quantity can take; in the JSON Schema they are those of its plain number."""
+
+    lowest: float
+    highest: float
+
+    def check(self, quantity: Any) -> Any:
         low, high = support(quantity)
-        if low < lowest or high > highest:
+        if low < self.lowest or high > self.highest:
             spread = "" if low == high else f"takes values from {low:g} to {high:g}; "
-            raise ValueError(f"{spread}allowed are {lowest:g} to {highest:g}")
+            raise ValueError(f"{spread}allowed are {self.lowest:g} to {self.highest:g}")
         return quantity
 
-    return check
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "minimum": self.lowest, "maximum": self.highest}
 
 
-Shift = Annotated[Varying, AfterValidator(_within(-4, 4))]
-Scale = Annotated[Varying, AfterValidator(_within(0.4, 4))]
-Angle = Annotated[Varying, AfterValidator(_within(-360, 360))]
-Grey = Annotated[Varying, AfterValidator(_within(0, 128))]
-Share = Annotated[Varying, AfterValidator(_within(0, 1))]
+Shift = Annotated[Varying, _Within(-4, 4)]
+Scale = Annotated[Varying, _Within(0.4, 4)]
+Angle = Annotated[Varying, _Within(-360, 360)]
+Grey = Annotated[Varying, _Within(0, 128)]
+Share = Annotated[Varying, _Within(0, 1)]
 Coordinate = Annotated[Number, Field(ge=-10, le=10)]
 Length = Annotated[Number, Field(ge=0.5, le=4)]
 
@@ -267,19 +280,26 @@ def load_spec(name_or_path: str | Path) -> LayoutSpec:
     InputError
         One line a problem: the file, the line, the field, its value and what is allowed.
     """
+    return parse_spec(*read_source(name_or_path))
+
+
+def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
+    """Read the YAML text of a layout, which nothing has checked yet, and the name that its errors bear.
+
+    Raises
+    ------
+    InputError
+        There is no such layout, or the file cannot be read.
+    """
     text = str(name_or_path)
     if text in spec_names():
-        return _bundled(text)
+        return (files(f"{__package__}.specs") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
-        return parse_spec(_read(path), text)
+        return _read(path), text
     close = get_close_matches(text.upper(), spec_names(), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else "`mnistcompose spec list` shows the names"
     raise InputError(f"{text!r} is neither a bundled dataset nor a YAML file; {hint}")
-
-
-def _bundled(name: str) -> LayoutSpec:
-    return parse_spec((files(f"{__package__}.specs") / f"{name}.yaml").read_bytes(), f"{name}.yaml")
 
 
 def _read(path: Path) -> bytes:
@@ -293,34 +313,87 @@ def _read(path: Path) -> bytes:
     return content
 
 
+FieldPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at one place of a layout.
+
+    Attributes
+    ----------
+    path
+        Keys and indices that lead to the field, or to where a missing one should be; empty for the whole file.
+    line
+        Where that is in the text, from 1; None where the text ends before anything could be found.
+    message
+        The field, its value and what is allowed, in one line.
+    """
+
+    path: FieldPath
+    line: int | None
+    message: str
+
+
+class LayoutError(InputError):
+    """A layout's text cannot be used; as a message, one line a problem, each with the file and the line.
+
+    Attributes
+    ----------
+    problems
+        In the order of the message.
+    data
+        What the YAML says, as far as it could be read at all.
+    """
+
+    def __init__(self, source: str, problems: tuple[Problem, ...], data: Any = None) -> None:
+        places = (f"{source}:{each.line}" if each.line else source for each in problems)
+        super().__init__("\n".join(f"{place}: {each.message}" for place, each in zip(places, problems, strict=True)))
+        self.problems, self.data = problems, data
+
+
 def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
     """Make a layout of YAML text; `source` is the name that errors bear.
 
     Raises
     ------
-    InputError
-        As `load_spec`.
+    LayoutError
+        An InputError; as `load_spec`.
     """
     data, lines = _parse_yaml(content, source)
     if not isinstance(data, dict):
         found = "nothing" if data is None else f"a {type(data).__name__}"
-        raise InputError(f"{source}: a layout is a mapping with the keys name and slots; found {found}")
+        message = f"a layout is a mapping with the keys name and slots; found {found}"
+        raise LayoutError(source, (Problem((), None, message),), data)
     try:
         return LayoutSpec.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        raise InputError(_explain_all(problems, data, lines, source)) from None
+        raise LayoutError(source, _explain_all(error.errors(include_url=False), data, lines), data) from None
+
+
+def read_fields(content: bytes | str, source: str = "<spec>") -> Any:
+    """Read what YAML text says, unchecked: any value, for a layout a mapping.
+
+    Raises
+    ------
+    LayoutError
+        It is not the YAML that a layout may be written in.
+    """
+    return _parse_yaml(content, source)[0]
 
 
 def dump_spec(spec: LayoutSpec) -> str:
     """YAML text of a layout; `parse_spec` reads it back to an equal layout."""
-    fields = spec.model_dump(mode="json", exclude_unset=True)  # a slot may set a default against the dataset's value
-    return yaml.dump(fields, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+    # a slot may set a default against the dataset's value
+    return dump_fields(spec.model_dump(mode="json", exclude_unset=True))
+
+
+def dump_fields(fields: Mapping[str, Any]) -> str:
+    """YAML text of a layout's fields, which nothing has checked."""
+    return yaml.dump(dict(fields), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
 # --- YAML, strictly -------------------------------------------------------------------------------------------------
-
-_Path = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
@@ -346,22 +419,27 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
+    """Tell short lists and quantities, which a person writes on one line."""
+    if isinstance(value, Mapping):
+        return not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
+    return not any(isinstance(each, dict) for each in value)
+
+
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper with short lists and quantities on one line, as a person writes them."""
+    """SafeDumper with what is short on one line."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        flat = not any(isinstance(value, dict) for value in sequence)
-        return super().represent_sequence(tag, sequence, flow_style or flat)
+        return super().represent_sequence(tag, sequence, flow_style or on_one_line(sequence))
 
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
-        small = not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(mapping)
-        return super().represent_mapping(tag, mapping, flow_style or small)
+        return super().represent_mapping(tag, mapping, flow_style or on_one_line(mapping))
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
-def _node_lines(node: yaml.Node | None, path: _Path = ()) -> Iterator[tuple[_Path, int]]:
+def _node_lines(node: yaml.Node | None, path: FieldPath = ()) -> Iterator[tuple[FieldPath, int]]:
     """Line (from 1) of every field, by its path."""
     if node is None:
         return
@@ -375,7 +453,7 @@ def _node_lines(node: yaml.Node | None, path: _Path = ()) -> Iterator[tuple[_Pat
             yield from _node_lines(value, (*path, index))
 
 
-def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[_Path, int]]:
+def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath, int]]:
     try:
         loader = _Loader(content)
         node = loader.get_single_node()
@@ -383,12 +461,13 @@ def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[_Path, int
         return data, dict(_node_lines(node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{source}:{mark.line + 1}" if mark else source
-        raise InputError(f"{where}: {_one_line(f'{error.context or str()} {error.problem}')}") from None
+        message = _one_line(f"{error.context or ''} {error.problem}")
+        raise LayoutError(source, (Problem((), mark.line + 1 if mark else None, message),)) from None
     except RecursionError:
-        raise InputError(f"{source}: nested too deeply for a layout") from None
+        raise LayoutError(source, (Problem((), None, "nested too deeply for a layout"),)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise InputError(f"{source}: not valid YAML text: {_one_line(str(error))}") from None
+        message = f"not valid YAML text: {_one_line(str(error))}"
+        raise LayoutError(source, (Problem((), None, message),)) from None
 
 
 # --- pydantic's errors, for people ----------------------------------------------------------------------------------
@@ -412,34 +491,31 @@ def _one_line(text: str, limit: int = 200) -> str:
 _TOLD = 20  # problems of one file
 
 
-def _explain_all(problems: list[Any], data: Any, lines: dict[_Path, int], source: str) -> str:
-    """One line a problem; a problem of a whole that only repeats one of its parts' is left out."""
+def _explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> tuple[Problem, ...]:
+    """Leave out a problem of a whole that only repeats one of its parts'."""
     located = [(_locate(problem["loc"], lines), problem) for problem in problems]
-    deepest = [
-        (path, problem)
-        for path, problem in located
-        if not any(len(other) > len(path) and other[: len(path)] == path for other, _ in located if path)
-    ]
-    told = [_explain(path, problem, data, lines, source) for path, problem in deepest[:_TOLD]]
-    more = [f"{source}: and {len(deepest) - _TOLD} more problems"] if len(deepest) > _TOLD else []
-    return "\n".join(told + more)
+    wholes = {path[:length] for path, _ in located for length in range(1, len(path))}
+    deepest = [(path, problem) for path, problem in located if path not in wholes]
+    told = [_explain(path, problem, data, lines) for path, problem in deepest[:_TOLD]]
+    more = [Problem((), None, f"and {len(deepest) - _TOLD} more problems")] if len(deepest) > _TOLD else []
+    return (*told, *more)
 
 
-def _locate(loc: _Path, lines: dict[_Path, int]) -> _Path:
+def _locate(loc: FieldPath, lines: dict[FieldPath, int]) -> FieldPath:
     """The part of pydantic's location that is in the file: it also names the members of unions, and missing keys."""
-    path: _Path = ()
+    path: FieldPath = ()
     for part in loc:
         if (*path, part) in lines:
             path = (*path, part)
     return path
 
 
-def _dotted(path: _Path) -> str:
+def _dotted(path: FieldPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _explain(path: _Path, problem: Any, data: Any, lines: dict[_Path, int], source: str) -> str:
-    """One line: file, line, field, value, and what is allowed."""
+def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, int]) -> Problem:
+    """Field, value, and what is allowed, in one line."""
     kind, last = problem["type"], problem["loc"][-1] if problem["loc"] else ""
     if kind == "extra_forbidden":
         owner = path[:-1]
@@ -448,17 +524,18 @@ def _explain(path: _Path, problem: Any, data: Any, lines: dict[_Path, int], sour
         allowed = _VARYING_KEYS if varying else tuple(model.model_fields)
         close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"
+        unknown = _one_line(_dotted((*owner, last)), 80)
         line = lines.get((*owner, last), lines.get(path, 1))
-        return f"{source}:{line}: unknown key {_one_line(_dotted((*owner, last)), 80)!r}; {hint}"
-    where = f"{source}:{lines.get(path, 1)}"
+        return Problem((*owner, last), line, f"unknown key {unknown!r}; {hint}")
+    line = lines.get(path, 1)
     field = _one_line(_dotted(path), 80)
     if kind == "missing":
-        return f"{where}: the key {str(last)!r} is missing{f' in {field}' if field else ''}"
+        return Problem((*path, last), line, f"the key {str(last)!r} is missing{f' in {field}' if field else ''}")
     value = data
     for part in path:
         value = value[part]
     message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
     message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
     if not field and kind == "value_error":
-        return f"{where}: {message}"  # of several fields, which it names itself
-    return f"{where}: {field or 'layout'} = {_one_line(repr(value), 60)}: {message}"
+        return Problem(path, line, message)  # of several fields, which it names itself
+    return Problem(path, line, f"{field or 'layout'} = {_one_line(repr(value), 60)}: {message}")

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose.errors import InputError
-from mnistcompose.spec import Choice, Fit, FlipChoice, LayoutSpec, dump_spec, load_spec, parse_spec, spec_names, support
+from mnistcompose.spec import (
+    Choice,
+    Fit,
+    FlipChoice,
+    LayoutError,
+    LayoutSpec,
+    dump_spec,
+    load_spec,
+    parse_spec,
+    spec_names,
+    support,
+)
 
 GOOD = "name: x\nslots:\n  - center: [0, 0]\n"
 SLOT = GOOD + "    "
@@ -143,6 +154,25 @@ def test_the_schema_describes_every_field():
     schema = LayoutSpec.model_json_schema()
     models = [schema, *schema["$defs"].values()]
     assert all(field.get("description") for model in models for field in model["properties"].values())
+
+
+def test_the_schema_has_the_bounds_that_are_checked():
+    schema = LayoutSpec.model_json_schema()
+    bounds = {name: schema["$defs"]["Slot"]["properties"][name] for name in ("scale", "rotation", "dx", "dy")}
+    for name, field in bounds.items():
+        for bound, beyond in ((field["minimum"], -0.01), (field["maximum"], 0.01)):
+            parse_spec(f"{SLOT}{name}: {bound}\n")
+            with pytest.raises(InputError, match=f"slots.0..{name} = "):
+                parse_spec(f"{SLOT}{name}: {bound + beyond}\n")
+
+
+def test_a_problem_of_a_whole_that_repeats_one_of_its_parts_is_left_out():
+    with pytest.raises(LayoutError) as caught:
+        parse_spec("name: x\nslots: [{center: [0, 0, 0]}, {center: [a, 99]}, 3]\n")
+    paths = [problem.path for problem in caught.value.problems]
+    assert ("slots", 0, "center") in paths
+    assert ("slots", 1, "center") not in paths
+    assert {("slots", 1, "center", 0), ("slots", 1, "center", 1), ("slots", 2)} <= set(paths)
 
 
 # --- the bundled ladder ---------------------------------------------------------------------------------------------

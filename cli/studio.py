@@ -1,0 +1,88 @@
+"""`mnistcompose studio`: a local page on which a layout is designed."""
+
+from pathlib import Path
+
+import click
+
+from .shared import digits_option
+
+_START = """\
+name: my-layout
+digit:
+  scale: {uniform: [0.9, 1.1]}
+  rotation: {normal: [0, 6]}
+slots:
+  - center: [0.0, 0.0]
+  - center: [0.8, 0.2]
+"""
+
+
+@click.command()
+@click.argument("spec", required=False, metavar="[NAME|FILE]")
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.  [default: FILE, if it is one]"
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Of 127.0.0.1; 0 takes a free one."
+)
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Data seed to show.")
+@digits_option
+def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, seed: int, digits: Path | None) -> None:
+    """Design a layout in the browser: the bundled layout NAME, the one in FILE, or a new one.
+
+    The page is served on this machine alone, and 64 samples follow every change. Nothing is written but, on 'Save',
+    the layout's FILE. Ctrl-C ends it.
+    """
+    from mnistcompose.errors import InputError
+
+    try:
+        from mnistcompose.studio.app import Draft, make_app, read_target
+        from mnistcompose.studio.samples import compose_samples
+        from mnistcompose.studio.server import listen, serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "mnistcompose":
+            raise
+        raise InputError(f"the studio needs {error.name}: pip install 'mnistcompose[studio]'") from None
+    from secrets import token_urlsafe
+
+    from mnistcompose.spec import parse_spec, read_source, spec_names
+
+    content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
+    opened = Path(spec) if spec and spec not in spec_names() else None
+    file = save or opened
+    if save and (save.suffix not in (".yaml", ".yml") or not save.parent.is_dir()):
+        raise InputError(f"--save {save}: should be a name that ends in .yaml, in a folder that is there")
+    target = file.resolve() if file else None
+    if target:
+        read_target(target)  # what could not be saved is told before any work is put into it
+    on_disk = content if opened and target == opened.resolve() else None
+    draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk)
+    compose_samples(parse_spec(_START), 0, 0, digits)  # reads the digits and loads the kernel, so that no click waits
+    with listen(port) as listener:
+        port, token = listener.getsockname()[1], token_urlsafe(16)
+        address = f"http://127.0.0.1:{port}/?token={token}"
+
+        def started() -> None:
+            click.echo(f"{address}\nCtrl-C ends the studio")
+            if not no_browser:
+                _open(address)
+
+        serve(make_app(draft, port, token), listener, started)
+
+
+def _decoded(content: bytes, name: str) -> str:
+    from mnistcompose.errors import InputError
+
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: no UTF-8 text: byte {error.start + 1} is {content[error.start]:#04x}") from None
+
+
+def _open(address: str) -> None:
+    """Show the page; some browsers return only when they are closed."""
+    import webbrowser
+    from threading import Thread
+
+    Thread(target=webbrowser.open, args=[address], daemon=True).start()

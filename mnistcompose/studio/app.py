@@ -1,0 +1,316 @@
+"""The studio's server: one page, its samples, and one file that it may write.
+
+Whoever opens a page elsewhere on the web can make this machine's browser ask us, too, and so can other users of the
+machine. So every answer but the page's scripts wants the token that only the address has which the command printed;
+requests have to be meant for our own host, and those that change something to come from our own page.
+"""
+
+import json
+import math
+import shlex
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from secrets import compare_digest
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import BuildError, InputError
+from ..shards import write_file
+from ..spec import LayoutError, LayoutSpec, Problem, parse_spec
+from .samples import Samples, compose_samples
+from .text import revise
+
+MAX_BODY = 256 << 10  # bytes of a request; the longest useful layout, nine slots with every choice full, has half of it
+MAX_INDEX = 10**12  # as many images a split may have
+MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript knows
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@dataclass
+class Draft:
+    """What is being worked on.
+
+    Attributes
+    ----------
+    name
+        What errors call the layout.
+    text
+        The YAML text as it was read, or last saved.
+    target
+        The only file that is written; None where the user named none.
+    file
+        The target as the user wrote it.
+    digits
+        Folder of IDX files instead of the bundled MNIST.
+    seed
+        Data seed that the page starts with.
+    on_disk
+        Content of the target as it was last read or written; None where there was no such file.
+    """
+
+    name: str
+    text: str
+    target: Path | None = None
+    file: Path | None = None
+    digits: Path | None = None
+    seed: int = 0
+    on_disk: bytes | None = None
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Wanted(_Request):
+    """Samples of a layout, whose text is given; `fields` are what a form makes of it."""
+
+    text: str
+    fields: dict[str, Any] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    first: Annotated[int, Field(ge=0, le=MAX_INDEX)] = 0
+
+
+class _Saved(_Request):
+    """A text for the file; `replace` it even if another program has written to it."""
+
+    text: str
+    replace: bool = False
+
+
+def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
+    """Make the server for one draft.
+
+    Parameters
+    ----------
+    port
+        Where it will listen on 127.0.0.1; requests for another host or port are refused.
+    token
+        What a request has to know: the page as `?token=`, all others as the header X-Studio-Token.
+    """
+    one = CapacityLimiter(1)  # a second layout waits until the first one is drawn
+
+    def page(name: str) -> Callable[[Request], Awaitable[Response]]:
+        content, kind = (files(f"{__package__}.page") / name).read_bytes(), _KINDS[Path(name).suffix]
+
+        async def send(_: Request) -> Response:
+            return Response(content, media_type=kind)
+
+        return send
+
+    async def layout(_: Request) -> Response:
+        return JSONResponse(
+            {
+                "schema": LayoutSpec.model_json_schema(),
+                "text": draft.text,
+                "saved": None if draft.on_disk is None else draft.text,
+                "name": draft.name,
+                "file": draft.file and draft.file.name,
+                "command": _build_command(draft),
+                "seed": draft.seed,
+            }
+        )
+
+    async def samples(request: Request) -> Response:
+        wanted = _Wanted.model_validate_json(await _body(request))
+        return Response(await to_thread.run_sync(_answer, draft, wanted, limiter=one), media_type="application/json")
+
+    async def save(request: Request) -> Response:
+        wanted = _Saved.model_validate_json(await _body(request))
+        status, message = await to_thread.run_sync(_save, draft, wanted, limiter=one)
+        return JSONResponse({"message": message}, status)
+
+    routes = [
+        Route("/", page("studio.html")),
+        *(Route(f"/{name}", page(name)) for name in ("studio.css", "studio.js", "icon.svg")),
+        Route("/layout", layout),
+        Route("/samples", samples, methods=["POST"]),
+        Route("/save", save, methods=["POST"]),
+    ]
+    handlers: Mapping[Any, Any] = {
+        _TooLargeError: _too_large,
+        ValidationError: _not_understood,
+        ClientDisconnect: _gone,
+    }
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), port, token)
+
+
+# --- who may ask ----------------------------------------------------------------------------------------------------
+
+
+class _Guard:
+    """Refuses what was not sent by our own page, and tells the browser what that page may do."""
+
+    def __init__(self, app: ASGIApp, port: int, token: str) -> None:
+        self._app, self._token = app, token
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        refusal = self._refusal(Request(scope))
+        answer = PlainTextResponse(refusal, 403) if refusal else self._app
+        return await answer(scope, receive, send_with_headers)
+
+    def _refusal(self, request: Request) -> str | None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if host not in self._hosts:
+            return "this server answers for 127.0.0.1 alone"
+        own = origin == f"http://{host}"
+        if not own and (origin is not None or request.method not in ("GET", "HEAD")):
+            return "only the studio's own page may ask"
+        if Path(request.url.path).suffix in _KINDS:
+            return None
+        where = request.query_params if request.url.path == "/" else request.headers
+        given = where.get("token" if request.url.path == "/" else "x-studio-token", "")
+        if not compare_digest(given.encode(), self._token.encode()):
+            return "open the address that `mnistcompose studio` has printed"
+        return None
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body; no more than what is allowed is ever held."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise _TooLargeError
+    return bytes(body)
+
+
+async def _too_large(*_: object) -> Response:
+    return PlainTextResponse(
+        f"more than {MAX_BODY >> 10} KiB; a layout is a short text", 413, headers={"Connection": "close"}
+    )
+
+
+async def _not_understood(_: Request, error: ValidationError) -> Response:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, problem["loc"])) or "the request"
+    return PlainTextResponse(f"{where}: {problem['msg']}", 422)
+
+
+async def _gone(*_: object) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+# --- the answers ----------------------------------------------------------------------------------------------------
+
+
+def _answer(draft: Draft, wanted: _Wanted) -> bytes:
+    """Text, fields, and the samples or what is wrong, as JSON."""
+    text, fields = wanted.text, wanted.fields
+    try:
+        if fields is not None:
+            text = revise(text, fields)
+        spec = parse_spec(text, draft.name)
+        fields = spec.model_dump(mode="json", exclude_unset=True)
+        result = _pictures(compose_samples(spec, wanted.first, wanted.seed, draft.digits))
+    except LayoutError as error:
+        fields = error.data if isinstance(error.data, dict) else None
+        result = {"problems": [vars(problem) for problem in error.problems]}
+    except InputError as error:
+        result = {"problems": [vars(Problem((), None, str(error)))]}
+    return json.dumps(_plain({"text": text, "fields": fields, **result}), allow_nan=False).encode()
+
+
+def _pictures(samples: Samples) -> dict[str, Any]:
+    return {
+        "problems": [],
+        "images": b64encode(samples.images.data).decode(),
+        "boxes": samples.boxes.round(2).tolist(),
+        "labels": samples.labels.tolist(),
+        "digits": samples.digits.tolist(),
+        "overlap": samples.overlap.round(4).tolist(),
+        "classes": samples.classes,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON knows: YAML also has dates, sets, binary data, infinity and halves of characters."""
+    match value:
+        case dict():
+            return {_plain(key): _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return str(value).encode(errors="replace").decode()
+
+
+def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
+    """Write the file that the user named; HTTP status, and a line for the user."""
+    if draft.target is None:
+        return 409, "no file was named: start the studio with --save FILE"
+    try:
+        parse_spec(wanted.text, draft.name)
+    except InputError:
+        return 422, "not saved: the layout has errors, and the file stays as it is"
+    content = wanted.text.encode()
+    try:
+        if not wanted.replace and read_target(draft.target) != draft.on_disk:
+            return 409, f"{draft.target.name} on the disk is not what was opened here; save again to replace it"
+        write_file(draft.target, content)
+    except BuildError as error:
+        return 500, str(error)
+    draft.on_disk, draft.text = content, wanted.text
+    return 200, f"saved {draft.target.name}"
+
+
+def read_target(path: Path) -> bytes | None:
+    """Content of the file that is to be written, at least as much as a layout may have; None if there is none.
+
+    Raises
+    ------
+    BuildError
+        It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BODY + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BuildError(f"{path}: cannot read: {error.strerror}") from None
+
+
+def _build_command(draft: Draft) -> str | None:
+    """How the dataset is made that the page shows; the page adds its seed."""
+    options = ["--digits", str(draft.digits)] if draft.digits else []
+    return shlex.join(["mnistcompose", "build", str(draft.file), *options]) if draft.file else None

@@ -1,0 +1,1 @@
+"""What the browser gets: all of it, so that no network is needed."""

@@ -1,0 +1,56 @@
+"""What the page shows of a layout: some of its samples."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..digits import load_digits
+from ..overlap import overlap
+from ..render import Boxes, Images, labels, render
+from ..sampling import draw
+from ..spec import LayoutSpec
+
+COUNT = 64  # samples on the page
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Consecutive training samples of a layout, n of k slots.
+
+    Attributes
+    ----------
+    images : uint8 (n, 28, 28)
+    boxes : float32 (n, k, 4)
+        x0, y0, x1, y1 of each slot's ink in the image, pixels.
+    labels : int64 (n,)
+    digits : uint8 (n, k)
+    overlap : float64 (n,)
+        Share of the ink that lies under two digits or more.
+    classes
+        How many numbers there are.
+    """
+
+    images: Images
+    boxes: Boxes
+    labels: NDArray[np.int64]
+    digits: NDArray[np.uint8]
+    overlap: NDArray[np.float64]
+    classes: int
+
+
+def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Path | None) -> Samples:
+    """Make the 64 training samples that start at `first`.
+
+    Raises
+    ------
+    InputError
+        A digit leaves no ink at its size, or the numbers are too large for labels.
+    """
+    bank = load_digits("train", digits)
+    draws = draw(spec, "train", first, first + COUNT, seed, len(bank.labels))
+    numbers, shown = labels(bank, draws)
+    images, boxes = render(bank, spec, draws)
+    covered = overlap(bank, spec, draws, boxes)
+    return Samples(images, boxes, numbers, shown, covered, bank.classes ** len(spec.slots))
