@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnistcompose.dataset import ComposedDigits
+from mnistcompose.dataset import ComposedDigits, Target
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.spec import load_spec
 
@@ -30,7 +30,7 @@ class Trained:
     epochs: int  # trained so far
 
     @property
-    def target(self) -> Literal["number", "digits"]:
+    def target(self) -> Target:
         """What the network predicts."""
         return target_of(self.identity["model"])
 

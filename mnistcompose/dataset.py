@@ -39,7 +39,7 @@ from .shards import (
 )
 from .spec import SIZE, LayoutSpec
 
-Target = Literal["number", "digits"]
+Target = Literal["number", "digits", "set"]
 Transform = Callable[[Any], Any]
 Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | Tensor
 
@@ -76,7 +76,7 @@ class _Digits(Dataset[Any]):
         target: Target,
     ) -> None:
         if target not in get_args(Target):
-            raise InputError(f"target = {target!r}; should be 'number' or 'digits'")
+            raise InputError(f"target = {target!r}; should be 'number', 'digits' or 'set'")
         self.classes = classes
         self.slots = slots
         self.transform = transform
@@ -104,7 +104,8 @@ class _Digits(Dataset[Any]):
         image
             uint8 tensor (1, 28, 28); a batch (n, 1, 28, 28). With a `transform`, what that makes of each.
         target
-            The number, an int; with `target="digits"` an int64 tensor (k,). A batch: int64 tensor (n,) or (n, k).
+            The number, an int; with `target="digits"` an int64 tensor (k,), with `target="set"` one of zeros and ones
+            (classes,). A batch: int64 tensor (n,), (n, k) or (n, classes).
         """
         positions = self._positions(index)
         if positions.ndim == 0:
@@ -136,10 +137,18 @@ class _Digits(Dataset[Any]):
 
     def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images, targets = self._read(positions)
-        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(targets.astype(np.int64, copy=False))
+        return torch.from_numpy(images).unsqueeze(1), self._as_target(targets)
 
     def _targets(self, columns: _Columns) -> NDArray[Any]:
+        """What targets are made of."""
         return columns.labels if self.target == "number" else columns.digits
+
+    def _as_target(self, stored: NDArray[Any]) -> Tensor:
+        """Targets int64 (n,), (n, k) or (n, classes), of labels or digits."""
+        values = torch.from_numpy(stored.astype(np.int64, copy=False))
+        if self.target != "set":
+            return values
+        return torch.zeros(len(values), self.classes, dtype=torch.int64).scatter_(1, values, 1)
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Images and targets, as they are stored."""
@@ -155,16 +164,16 @@ class _Digits(Dataset[Any]):
         Returns
         -------
         images : uint8 (N, 1, 28, 28)
-        targets : int64 (N,), or (N, k) for `target="digits"`
+        targets : int64 (N,), (N, k) for `target="digits"`, or (N, classes) for `target="set"`
         """
-        shape = (len(self),) if self.target == "number" else (len(self), self.slots)
+        shape = {"number": (len(self),), "digits": (len(self), self.slots), "set": (len(self), self.classes)}
         images = torch.empty((len(self), 1, SIZE, SIZE), dtype=torch.uint8, device=device)
-        targets = torch.empty(shape, dtype=torch.int64, device=device)
+        targets = torch.empty(shape[self.target], dtype=torch.int64, device=device)
         start = 0
         for columns in self._pieces():
             stop = start + len(columns.labels)
             images[start:stop, 0] = torch.from_numpy(columns.images).to(device)
-            targets[start:stop] = torch.from_numpy(self._targets(columns)).to(device)
+            targets[start:stop] = self._as_target(self._targets(columns)).to(device)
             start = stop
         return images, targets
 
@@ -192,7 +201,8 @@ class ShardedDigits(_Digits):
     transform, target_transform
         Called with each image, a uint8 tensor (1, 28, 28), and with each target.
     target
-        'number' for the number as one class, 'digits' for the class of each digit.
+        'number' for the number as one class, 'digits' for the class of each digit, 'set' for the digits that occur,
+        whatever their places: a 1 for each, for classifiers with several labels.
     verify
         Hash the files first.
 
@@ -396,7 +406,7 @@ class ComposedDigits(_Digits):
         Yields
         ------
         images : uint8 (batch_size, 1, 28, 28)
-        targets : int64 (batch_size,), or (batch_size, k) for `target="digits"`
+        targets : int64 (batch_size,), (batch_size, k) for `target="digits"`, (batch_size, classes) for `target="set"`
 
         Raises
         ------
@@ -407,7 +417,7 @@ class ComposedDigits(_Digits):
             raise InputError(f"batch_size = {batch_size}, threads = {threads}; both should be at least 1")
         for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads or cores()):
             images = torch.from_numpy(columns.images).unsqueeze(1)
-            targets = torch.from_numpy(self._targets(columns).astype(np.int64, copy=False))
+            targets = self._as_target(self._targets(columns))
             yield from zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
 
     def _pieces(self) -> Iterator[_Columns]:

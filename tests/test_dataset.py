@@ -137,6 +137,19 @@ def test_digits_as_target(root, truth):
     assert ShardedDigits(root, "train", target="digits").as_tensors()[1].shape == (TRAIN, 3)
 
 
+def test_the_set_of_digits_as_target(root, truth):
+    wanted = torch.tensor([[digit in digits.tolist() for digit in range(10)] for digits in truth[2]]).long()
+    for data in (
+        ShardedDigits(root, "train", target="set"),
+        ComposedDigits(SPEC, "train", target="set", length=TRAIN),
+    ):
+        assert torch.equal(data.as_tensors()[1], wanted)
+        assert torch.equal(data[[4, 1500, -1]][1], wanted[[4, 1500, -1]])
+        assert data[5][1].tolist() == wanted[5].tolist()
+    batches = ComposedDigits(SPEC, "train", target="set", length=TRAIN).batches(100)
+    assert torch.equal(next(iter(batches))[1], wanted[:100])
+
+
 def test_transforms_get_each_image_and_each_target(root, truth):
     options = {"transform": v2.ToDtype(torch.float32, scale=True), "target_transform": lambda number: number % 10}
     for data in (ShardedDigits(root, "train", **options), ComposedDigits(SPEC, "train", **options)):
