@@ -5,15 +5,16 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, partial
 from itertools import product
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from signal import SIG_DFL, SIGINT, signal
 from threading import Lock, Thread
@@ -462,10 +463,21 @@ def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]
     _refuse_other(path, stored, wanted, keys)
 
 
-def process_pool(jobs: int) -> ProcessPoolExecutor:
-    """Processes that share the processor's cores evenly, and end with this one."""
+@contextmanager
+def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the processor's cores evenly, and end with this one.
+
+    An error or a signal here ends them at once: what they do goes on from its checkpoint.
+    """
     threads = max(1, torch.get_num_threads() // jobs)
-    return ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,))
+    before = active_children()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for child in set(active_children()) - set(before):
+                child.terminate()
+            raise
 
 
 def _begin_worker(threads: int) -> None:

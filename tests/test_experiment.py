@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +252,21 @@ def test_a_grid_on_an_executor_stores_the_same(data: Dataset, tmp_path: Path) ->
     with ThreadPoolExecutor(1) as pool:
         there = run_grid(runs, tmp_path / "there", executor=pool)
     assert [r["predictions_sha256"] for r in here] == [r["predictions_sha256"] for r in there]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_parent_alone_ends_a_grid_at_once(folder: Path, tmp_path: Path, number: int, code: int) -> None:
+    options = ["--models", "baseline,A2", "--epochs", "5000", "--jobs", "2", "--device", "cpu", "--out", str(tmp_path)]
+    command = [sys.executable, "-c", "from mnistcompose.cli import main; main()", "compare", str(folder), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.rglob("*.pt"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert err.strip().splitlines()[-1] == "mnistcompose: stopped; the same command goes on where it left off"
 
 
 def test_a_process_pool_shares_the_cores() -> None:
