@@ -12,19 +12,19 @@ from pathlib import Path
 
 import click
 import torch
+from report import README, ROOT, readme_with
 
-from dcl.claims import as_table, by_model, claims_table, fired, loss_gaps
+from dcl.claims import by_model, claims_table, fired, loss_gaps
 from dcl.experiment import MODELS
 from dcl.figures import module_responses
 from dcl.notation import parse_layers
-from dcl.record import read_record, read_records
+from dcl.record import read_records
+from dcl.table import markdown_table, model_order
 from dcl.trained import images_of_test, load_trained
 
-ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "results" / name for name in ("table1", "figures")]
 FIRED = ROOT / "results" / "figures" / "fired.csv"
 DATASET = "MNIST-III-10"
-BEGIN, END = "<!-- claims: python benchmarks/claims.py -->\n", "<!-- end of claims -->\n"
 
 
 def measure_fired() -> str:
@@ -37,7 +37,7 @@ def measure_fired() -> str:
             if not path.with_suffix(".json").exists():
                 continue
             trained = load_trained(path)
-            run = read_record(path.with_suffix(".json"))["determined_by"]
+            run = trained.identity
             layer = next((layer for layer in parse_layers(run["notation"]) if layer.kind != "C" and layer.dcl), None)
             if layer is None or layer.dcl is None:
                 continue
@@ -59,13 +59,11 @@ def fired_table(text: str) -> str:
         modules.setdefault(key, []).append(f"{100 * float(row['share']):.1f}")
     most = max(map(len, modules.values()), default=0)
     head = ["on", "module", "fusion", "dead outputs", *(f"{least} or more fire, %" for least in range(1, most + 1))]
-    return as_table(
-        head,
-        [
-            [dataset, module, fusion, dead, *shares, *[""] * (most - len(shares))]
-            for (dataset, fusion, module, dead), shares in sorted(modules.items())
-        ],
-    )
+    lines = [
+        [dataset, module, fusion, dead, *shares, *[""] * (most - len(shares))]
+        for (dataset, fusion, module, dead), shares in sorted(modules.items())
+    ]
+    return markdown_table(head, lines, texts=3)
 
 
 def claims() -> dict[Path, str]:
@@ -73,23 +71,20 @@ def claims() -> dict[Path, str]:
     runs = by_model(record for folder in FOLDERS for record in read_records(folder).values())
     gaps = sorted(
         (row for row in loss_gaps(runs, DATASET) if row[0] in MODELS and row[0] != "oracle"),
-        key=lambda row: MODELS.index(row[0]),
+        key=lambda row: model_order(row[0]),
     )
     parts = [
         claims_table(runs),
-        as_table(
-            [f"on {DATASET}, epoch 20", "", "training loss", "test loss", "test less training"],
-            [[model, "", *(f"{value:.3f}" for value in values)] for model, *values in gaps],
+        markdown_table(
+            [f"on {DATASET}, epoch 20", "training loss", "test loss", "test less training"],
+            [[model, *(f"{value:.3f}" for value in values)] for model, *values in gaps],
         ),
         fired_table(FIRED.read_text()),
     ]
-    table = "\n\n".join(parts)
-    readme = (ROOT / "README.md").read_text()
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    table = "\n\n".join(parts) + "\n"
     return {
-        ROOT / "results" / "figures" / "claims.md": f"{table}\n",
-        ROOT / "README.md": f"{before}{BEGIN}\n{table}\n\n{END}{after}",
+        ROOT / "results" / "figures" / "claims.md": table,
+        README: readme_with(table, "claims: python benchmarks/claims.py", "end of claims"),
     }
 
 

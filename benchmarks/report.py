@@ -1,4 +1,4 @@
-"""What benchmarks print, and what they say of where they ran."""
+"""What benchmarks print and write into the README, and what they say of where they ran."""
 
 import os
 import platform
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -31,3 +34,11 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
     for row in rows:
         drawn.add_row(*row)
     return drawn
+
+
+def readme_with(text: str, begin: str, end: str) -> str:
+    """The README, with other text between two of its comments."""
+    first, last = f"<!-- {begin} -->\n", f"<!-- {end} -->\n"
+    before, _, rest = README.read_text().partition(first)
+    _, _, after = rest.partition(last)
+    return f"{before}{first}\n{text}\n{last}{after}"

@@ -7,7 +7,6 @@ moment after the frame that has the new pictures. Several sliders take turns, ea
 """
 
 import json
-import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -15,14 +14,13 @@ from statistics import median
 from typing import Any
 
 import click
+from chromium import NEEDED, start_chromium
 from report import machine, table
 from rich.console import Console
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from mnistcompose.shards import write_file
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SLIDERS = ("digit.scale.uniform.1", "digit.rotation.normal.1", "slots.0.center.0", "noise.gaussian.uniform.1")
 
 # One move: the slider goes to a share of its way; answers with milliseconds to the samples' arrival and to the screen.
@@ -45,18 +43,6 @@ slider.dispatchEvent(new Event('input', { bubbles: true }));
 """
 
 
-def browser() -> webdriver.Chrome:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if not found or not driver:
-        raise click.ClickException("needs chromium and chromedriver (apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = found
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,800"):
-        options.add_argument(argument)
-    return webdriver.Chrome(options=options, service=Service(driver))
-
-
 def measure(page: webdriver.Chrome, moves: int) -> list[dict[str, Any]]:
     page.set_script_timeout(60)
     made = []
@@ -74,7 +60,9 @@ def measure(page: webdriver.Chrome, moves: int) -> list[dict[str, Any]]:
 def main(spec: str, moves: int, note: str, out: Path) -> None:
     """Start the studio and a browser, move its sliders, and write every move's milliseconds."""
     command = [str(Path(sysconfig.get_path("scripts")) / "mnistcompose"), "studio", spec, "--no-browser"]
-    page = browser()
+    page = start_chromium()
+    if page is None:
+        raise click.ClickException(NEEDED)
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         page.get(server.stdout.readline().strip() if server.stdout else "")

@@ -9,13 +9,13 @@ import csv
 import io
 from pathlib import Path
 
+from report import README, ROOT, readme_with
+
 from dcl.published import agreement, as_paper, as_sentences
 from dcl.record import read_records
 from dcl.table import Row, summarise
 
-ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "results" / "table1"
-BEGIN, END = "<!-- table 1: python benchmarks/table1.py -->\n", "<!-- end of table 1 -->\n"
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -33,13 +33,10 @@ def table1() -> dict[Path, str]:
     """Content of the three files, by path."""
     rows = summarise(read_records(RUNS).values())
     table = f"{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
-    readme = (ROOT / "README.md").read_text()
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
     return {
         RUNS / "table1.csv": as_csv(rows),
         RUNS / "table1.md": f"Error in percent, ours / the paper's.\n\n{table}",
-        ROOT / "README.md": f"{before}{BEGIN}\n{table}\n{END}{after}",
+        README: readme_with(table, "table 1: python benchmarks/table1.py", "end of table 1"),
     }
 
 

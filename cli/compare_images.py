@@ -129,11 +129,12 @@ def compare_images(
 
         click.echo(as_json(rows) if style == "json" else as_csv(rows))
         return
-    from dcl.table2 import as_markdown, pivot
+    from dcl.table import markdown_table
+    from dcl.table2 import pivot
 
     head, lines = pivot(rows, others)
     if style == "markdown":
-        click.echo(as_markdown(head, lines))
+        click.echo(markdown_table(head, lines))
         return
     from rich import box
     from rich.console import Console

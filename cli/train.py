@@ -233,8 +233,11 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     click.echo(
         f"{result['model']} trained on {result['trained_on']} ({trained.epochs} epochs), {data.name} {split}: "
         f"error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
-        + (f"by position {', '.join(f'{e:.2f} %' for e in positions)}" if data.slots > 1 else "")
-        + (f"top-5 error {measured.top5_error:.2f} %" if data.slots == 1 else "")
+        + (
+            f"by position {', '.join(f'{e:.2f} %' for e in positions)}"
+            if data.slots > 1
+            else f"top-5 error {measured.top5_error:.2f} %"
+        )
     )
 
 

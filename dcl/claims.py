@@ -1,14 +1,14 @@
 """What the paper says of DCL's options (sections 3.5, 4.1.2 and 4.1.3), held against stored runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .record import Record
-from .table import errors_of, mean_and_std, paired_difference
+from .table import errors_of, markdown_table, mean_and_std, paired_difference
 
 Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, then seed
 
@@ -102,13 +102,7 @@ def claims_table(runs: Runs) -> str:
             spread = "" if c.spread is None else f" ± {c.spread:.1f}"
             numbers = (c.datasets, c.lower, c.clearly_lower, c.clearly_higher, f"{c.gain:+.1f}{spread}")
             lines.append([claim if place == 0 else "", f"{c.model} to {c.against}", *map(str, numbers)])
-    return as_table(head, lines)
-
-
-def as_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Markdown, numbers to the right."""
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+    return markdown_table(head, lines, texts=2)
 
 
 def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]:

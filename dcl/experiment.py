@@ -31,6 +31,7 @@ from mnistcompose.digits import Split, load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.shards import MANIFEST, Manifest, SplitName, read_manifest, write_file
 from mnistcompose.spec import LayoutSpec, load_spec, spec_names
+from mnistcompose.verification import spec_of
 
 from .images import ImageSet
 from .networks import IMAGE_NETWORKS, image_network_notation, lenet
@@ -132,7 +133,7 @@ def open_dataset(
     root = Path(name)
     if name not in spec_names() and root.is_dir():
         manifest = read_manifest(root)
-        spec, seed = _spec_in(manifest, root), manifest.seed
+        spec, seed = spec_of(root, manifest), manifest.seed
         if not validation:
             return _verified(spec, manifest, root)
         if manifest.digits_digest != load_digits("fit").digest:
@@ -175,13 +176,6 @@ def _verified(spec: LayoutSpec, manifest: Manifest, root: Path) -> Dataset:
         name: {"images": entries[name].count, "sha256": entries[name].digest} for name in PUBLISHED
     }
     return Dataset(spec, manifest.seed, manifest.digits_digest, manifest.classes, splits, root)
-
-
-def _spec_in(manifest: Manifest, root: Path) -> LayoutSpec:
-    try:
-        return LayoutSpec.model_validate_json(json.dumps(manifest.spec))
-    except ValueError:
-        raise BuildError(f"{root / MANIFEST}: its layout is not one of this version") from None
 
 
 # --- models ---------------------------------------------------------------------------------------------------------
@@ -359,6 +353,14 @@ def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64
         return predictions
     numbers: NDArray[np.int64] = predictions @ classes ** np.arange(predictions.shape[1] - 1, -1, -1, dtype=np.int64)
     return numbers
+
+
+def to_digits(numbers: NDArray[np.int64], classes: int, slots: int) -> NDArray[np.int64]:
+    """Digits int64 (N, k) of numbers (N,), the most significant first; digits stay as they are."""
+    if numbers.ndim == 2:
+        return numbers
+    digits: NDArray[np.int64] = numbers[:, None] // classes ** np.arange(slots - 1, -1, -1, dtype=np.int64) % classes
+    return digits
 
 
 def environment(device: torch.device) -> dict[str, Any]:

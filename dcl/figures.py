@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mnistcompose.errors import InputError
 
+from .experiment import to_digits, to_numbers
 from .fusion import DCLLinear
 from .notation import Dcl, parse_layers
 from .record import Record
@@ -200,9 +201,8 @@ def mean_responses(
     z, v = module_responses(net, images, normalise, batch)
     slots = digits.shape[1]
     each = digits.cpu().numpy()
-    numbers = each @ classes ** np.arange(slots - 1, -1, -1)
     return Responses(
-        fused=_means(z, numbers, classes**slots),
+        fused=_means(z, to_numbers(each, classes), classes**slots),
         branches=np.stack([[_means(branch, each[:, p], classes) for p in range(slots)] for branch in v]),
     )
 
@@ -233,9 +233,7 @@ def agreeing(found: Responses) -> tuple[float, float]:
         raise InputError(
             f"{found.branches.shape[0]} branches cannot share {positions} positions; give A2 or B2 and two digits"
         )
-    numbers = found.fused.argmax(0)[alive]
-    powers = classes ** np.arange(positions - 1, -1, -1)
-    wanted = numbers[:, None] // powers % classes  # (filters, positions)
+    wanted = to_digits(found.fused.argmax(0)[alive], classes, positions)  # (filters, positions)
     peaks = found.branches.argmax(2)[:, :, alive]  # (T, positions, filters)
     agrees = np.zeros((len(alive), len(alive)), np.bool_)  # z of one, v of another
     for first in range(positions):

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from . import charts
-from .report import Report
+from .report import Report, counted
 from .table import COLUMNS, paper_notation
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
@@ -47,7 +47,7 @@ def _rendered(template: str, report: Report, **more: Any) -> str:
         "md": in_markdown,
         "paper": paper_notation,
         "pixels": lambda points: " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        "plural": lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
+        "plural": counted,
     }
     text = environment.get_template(template).render(report=report, columns=COLUMNS, frame=charts, **more)
     return text.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which no file can

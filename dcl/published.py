@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .experiment import MODELS
-from .table import Row, paper_notation
+from .table import Row, markdown_table, paper_notation
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def as_paper(rows: Sequence[Row]) -> str:
     found = {(row.dataset, row.model): row for row in rows}
     models = [model for model in MODELS if any(row.model == model for row in rows)]
     head = ["dataset", *models, *(["gain of A3S %"] if "A3S" in models else [])]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    lines = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         cells = [_cell(found.get((dataset, model))) for model in models]
         lines.append([dataset, *cells, *([_gain(found.get((dataset, "A3S")))] if "A3S" in models else [])])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, lines)
 
 
 def _cell(row: Row | None) -> str:

@@ -24,11 +24,10 @@ from mnistcompose.spec import LayoutSpec
 from mnistcompose.verification import published_digests
 
 from .charts import Chart, Dot, Line, dot_chart, line_chart
-from .experiment import MODELS
-from .networks import IMAGE_NETWORKS
+from .experiment import to_digits
 from .published import agreement, as_sentences
 from .record import Record
-from .table import Row, summarise
+from .table import Row, model_order, summarise
 from .trained import Trained, error_by_position, load_trained, weigh, written
 
 PLACES = ("run.json", "*/*.json", "*/*/run.json")  # of one run, of a grid, of several calls of `train`
@@ -146,7 +145,7 @@ def make_report(
     """
     _refuse_mixed(records)
     rows = summarise(records.values())
-    models = list(dict.fromkeys(row.model for row in sorted(rows, key=lambda row: _order(row.model))))
+    models = list(dict.fromkeys(row.model for row in sorted(rows, key=lambda row: model_order(row.model))))
     colors = {model: index for index, model in enumerate(models)}
     known = {layout.digest: layout for layout in layouts}
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -159,7 +158,7 @@ def make_report(
         ({**r["determined_by"]["recipe"], "precision": r["determined_by"]["precision"]}, r) for _, r in ordered
     )
     return Report(
-        title or f"{_count(len(records), 'run')} on {_count(len(datasets), 'dataset')}",
+        title or f"{counted(len(records), 'run')} on {counted(len(datasets), 'dataset')}",
         __version__,
         rows,
         models,
@@ -190,7 +189,7 @@ def make_report(
                 (r["determined_by"]["model"], r["determined_by"].get("notation") or "", r["parameters"])
                 for _, r in ordered
             },
-            key=lambda each: (_order(each[0]), each),
+            key=lambda each: (model_order(each[0]), each),
         ),
     )
 
@@ -200,18 +199,14 @@ def _environment(record: Record) -> dict[str, Any]:
     return {key: value for key, value in record.get("environment", {}).items() if key != "ended"}
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things, as a reader says it."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _order(model: str) -> tuple[int, str]:
-    known = (*MODELS, *IMAGE_NETWORKS)
-    return known.index(model) if model in known else len(known), model
 
 
 def _place(record: Record) -> tuple[str, tuple[int, str], int]:
     run = record["determined_by"]
-    return run["dataset"], _order(run["model"]), run["seed"]
+    return run["dataset"], model_order(run["model"]), run["seed"]
 
 
 def _distinct(found: Iterable[tuple[dict[str, Any], Record]]) -> list[tuple[dict[str, Any], list[Record]]]:
@@ -437,15 +432,14 @@ def digit_confusions(records: Sequence[Record], truth: Truth) -> list[list[float
 
     None where a digit has too many classes for a table.
     """
-    classes, slots = truth.base
+    classes, _ = truth.base
     if classes > MOST_CLASSES:
         return None
-    powers = classes ** np.arange(slots - 1, -1, -1, dtype=np.int64)
-    shown = np.bincount((truth.numbers[:, None] // powers % classes).ravel(), minlength=classes)
+    shown = np.bincount(to_digits(truth.numbers, *truth.base).ravel(), minlength=classes)
     read = np.zeros((classes, classes))
     for record in records:
         wrong, predicted = _answers(record)
-        np.add.at(read, tuple(a[:, None] // powers % classes for a in (truth.numbers[wrong], predicted)), 1)
+        np.add.at(read, tuple(to_digits(each, *truth.base) for each in (truth.numbers[wrong], predicted)), 1)
     np.fill_diagonal(read, 0)
     shares: list[list[float]] = (100 * read / (np.maximum(shown, 1) * len(records))[:, None]).tolist()
     return shares

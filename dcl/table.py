@@ -126,6 +126,12 @@ def _published(dataset: str, model: str) -> tuple[float | None, float | None]:
     return paper_table().get((dataset, model)) or (paper_table2().get((dataset, model)), None)
 
 
+def model_order(model: str) -> tuple[int, str]:
+    """Sort key: models in the paper's order, then those in the notation."""
+    known = (*MODELS, *IMAGE_NETWORKS)
+    return known.index(model) if model in known else len(known), model
+
+
 def summarise(records: Iterable[Record]) -> list[Row]:
     """Rows of the table, by dataset and model; models in the paper's order.
 
@@ -135,17 +141,16 @@ def summarise(records: Iterable[Record]) -> list[Row]:
         Runs of one dataset were measured on other images.
     """
 
-    def place(record: Record) -> tuple[str, int, str]:
+    def place(record: Record) -> tuple[str, tuple[int, str]]:
         run = record["determined_by"]
-        known = (*MODELS, *IMAGE_NETWORKS)
-        return run["dataset"], known.index(run["model"]) if run["model"] in known else len(known), run["model"]
+        return run["dataset"], model_order(run["model"])
 
     rows = []
     for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
         runs = list(of_dataset)
         if any(_measured(run) != _measured(runs[0]) for run in runs):
             raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
-        by_model = {key[2]: list(group) for key, group in groupby(runs, place)}
+        by_model = {key[1][1]: list(group) for key, group in groupby(runs, place)}
         rows += [_row(dataset, model, group, by_model.get(baseline_of(model), [])) for model, group in by_model.items()]
     return rows
 
@@ -220,11 +225,15 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 }
 
 
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A Markdown table whose first columns are `texts`, and whose others are numbers, to the right."""
+    rule = ["---"] * texts + ["---:"] * (len(head) - texts)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     """Table for a README."""
-    lines = [" | ".join(COLUMNS), " | ".join(["---", "---", *["---:"] * (len(COLUMNS) - 2)])]
-    lines += [" | ".join(show(row) for show in COLUMNS.values()) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
+    return markdown_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2)
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -79,9 +79,3 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
 
 def _number(value: float | None, places: int) -> str:
     return "" if value is None else f"{value:.{places}f}"
-
-
-def as_markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Table for a README."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))

@@ -15,7 +15,7 @@ from mnistcompose.errors import BuildError, InputError
 from mnistcompose.spec import load_spec
 
 from .augmentation import Augmentation
-from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_numbers
+from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_digits, to_numbers
 from .images import ImageSet, open_images
 from .training import History, Normalisation, load_checkpoint
 
@@ -102,9 +102,8 @@ def error_by_position(
     predictions: NDArray[np.int64], targets: NDArray[np.int64], classes: int, slots: int
 ) -> list[float]:
     """Share of wrong digits at each position, in percent; of numbers (N,) or of digits (N, k)."""
-    powers = classes ** np.arange(slots - 1, -1, -1, dtype=np.int64)
-    digits = [a if a.ndim == 2 else a[:, None] // powers % classes for a in (predictions, targets)]
-    return [100 * float(share) for share in (digits[0] != digits[1]).mean(0)]
+    read, shown = (to_digits(each, classes, slots) for each in (predictions, targets))
+    return [100 * float(share) for share in (read != shown).mean(0)]
 
 
 def read_numbers(
@@ -143,9 +142,7 @@ def weigh(
     """
     classes, slots = trained.identity["classes"], trained.identity["slots"]
     normalise, net = trained.normalisation.on(device), trained.net.to(device)
-    truth = torch.from_numpy(numbers)
-    if trained.target == "digits":
-        truth = truth[:, None] // classes ** torch.arange(slots - 1, -1, -1) % classes
+    truth = torch.from_numpy(to_digits(numbers, classes, slots) if trained.target == "digits" else numbers)
     with torch.inference_mode():
         shares = torch.cat(
             [net(normalise(part.to(device))).cpu().double().softmax(-1) for part in torch.split(images, batch)]

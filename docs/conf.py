@@ -1,7 +1,6 @@
 """The documentation: `sphinx-build -W -n docs site`."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ extensions = [
 html_theme = "furo"
 html_title = "mnistcompose"
 exclude_patterns = ["_generated"]
-myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -34,7 +32,6 @@ napoleon_preprocess_types = False
 # at hand where the documentation is built without a network; references written in the text are checked.
 nitpick_ignore_regex = [("py:.*", ".*")]
 copybutton_exclude = ".linenos, .gp, .go"
-suppress_warnings = ["myst.xref_missing_image"]
 
 
 def fields_of(schema: dict[str, Any]) -> str:
@@ -69,5 +66,4 @@ def write_generated(_app: Any) -> None:
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    sys.setrecursionlimit(10_000)
     app.connect("builder-inited", write_generated)

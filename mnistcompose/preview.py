@@ -1,7 +1,6 @@
 """Contact sheets: how a layout looks, and what its images show."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from .render import labels, render
 from .sampling import ANGLE, FLIPS, POSITION, SCALE, draw
 from .shards import failing, read_manifest, read_shard, write_file
 from .spec import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
+from .verification import spec_of
 
 _DRAWS = 40  # outlines that show a slot's random variation
 _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units
@@ -66,7 +66,7 @@ def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Path | 
 def read_samples(root: Path, count: int) -> Samples:
     """Read a built dataset's first training images, or test images where there are no others."""
     manifest = read_manifest(root)
-    spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
+    spec = spec_of(root, manifest)
     counts = {str(name): split.count for name, split in manifest.splits.items()}
     shards = next(split.shards for _, split in sorted(manifest.splits.items(), reverse=True) if split.count)
     parts = [read_shard(root / entry.name, entry.sha256) for entry in shards if entry.first < count]

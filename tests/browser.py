@@ -1,6 +1,5 @@
-"""A real browser for tests: Debian's or anyone's Chromium, without a window; nothing is downloaded."""
+"""A real browser for tests."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,18 +9,12 @@ import pytest
 @contextmanager
 def open_browser(width: int = 1280, height: int = 900) -> Iterator:
     """A Selenium driver; where there is no Chromium, the test is skipped."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for each in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"):
-        options.add_argument(each)
-    options.add_argument(f"--window-size={width},{height}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    from chromium import NEEDED, start_chromium
+
+    browser = start_chromium(width, height)
+    if browser is None:
+        pytest.skip(NEEDED)
     try:
         yield browser
     finally:

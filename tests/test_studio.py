@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import open_browser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -357,23 +355,12 @@ def test_a_missing_package_is_told(missing, tmp_path):
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-
 
 @pytest.fixture(scope="module")
 def browser():
-    if not BROWSER or not DRIVER:
-        pytest.skip("no chromium and chromedriver on this machine (apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,800"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(30)
-    yield driver
-    driver.quit()
+    with open_browser(1280, 800) as driver:
+        driver.set_script_timeout(30)
+        yield driver
 
 
 class Page:
