@@ -46,6 +46,7 @@ class _DCL(nn.Module):
         fusion: Fusion,
         bias: bool,
         eps: float | None,
+        initial_bias: float,
     ) -> None:
         super().__init__()
         self.filters = _filters(filters, branches)
@@ -53,6 +54,7 @@ class _DCL(nn.Module):
         self.outputs = outputs
         self.fusion = fusion
         self.eps = eps
+        self.initial_bias = initial_bias
         if fusion not in get_args(Fusion):
             raise InputError(f"fusion = {fusion!r}: should be one of {', '.join(get_args(Fusion))}")
         self.theta = nn.ParameterList(torch.empty(m, *fan_in) for m in self.filters)
@@ -66,14 +68,15 @@ class _DCL(nn.Module):
 
         The paper is silent. This sets in later than the larger values of He et al., and ends lower: after 10 epochs of
         MNIST-III-10 at 11.8 % against 13.2 % (A2) and 12.3 % against 16.0 % (A3S), on validation images
-        (`results/recipe` and `results/recipe/he-init`).
+        (`results/recipe` and `results/recipe/he-init`). To the second stage's biases `initial_bias` is added.
         """
         for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
             for branch, weight in enumerate(weights):
                 bound = weight[0].numel() ** -0.5
                 nn.init.uniform_(weight, -bound, bound)
                 if biases is not None:
-                    nn.init.uniform_(biases[branch], -bound, bound)
+                    shift = self.initial_bias if weights is self.mix else 0.0
+                    nn.init.uniform_(biases[branch], shift - bound, shift + bound)
 
     def responses(self, x: Tensor, active: Sequence[int] | None = None) -> list[Tensor]:
         """v(t) of the active branches (all of them, unless told), each in the shape of the output."""
@@ -127,6 +130,8 @@ class DCLLinear(_DCL):
         Whether both stages have biases.
     eps : float, optional
         Instead of 10^-T (stochastic: 10^-2).
+    initial_bias : float
+        About which the second stage's biases are distributed at the start.
 
     Raises
     ------
@@ -143,8 +148,9 @@ class DCLLinear(_DCL):
         fusion: Fusion = "deterministic",
         bias: bool = True,
         eps: float | None = None,
+        initial_bias: float = 0.0,
     ) -> None:
-        super().__init__((in_features,), out_features, filters, branches, fusion, bias, eps)
+        super().__init__((in_features,), out_features, filters, branches, fusion, bias, eps, initial_bias)
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
@@ -161,7 +167,7 @@ class DCLConv2d(_DCL):
     ----------
     in_channels, out_channels, kernel_size, stride, padding
         Those of the replaced layer.
-    filters, branches, fusion, bias, eps
+    filters, branches, fusion, bias, eps, initial_bias
         As of `DCLLinear`.
 
     Raises
@@ -182,9 +188,10 @@ class DCLConv2d(_DCL):
         padding: int | tuple[int, int] = 0,
         bias: bool = True,
         eps: float | None = None,
+        initial_bias: float = 0.0,
     ) -> None:
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        super().__init__((in_channels, *kernel), out_channels, filters, branches, fusion, bias, eps)
+        super().__init__((in_channels, *kernel), out_channels, filters, branches, fusion, bias, eps, initial_bias)
         self.stride, self.padding = stride, padding
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

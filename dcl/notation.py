@@ -40,6 +40,7 @@ MAX_NUMBER = 1_000_000  # of a kernel, a stride, filters ...
 MAX_BRANCHES = 100
 MAX_OUTPUTS = 1_000_000_000  # of one layer, for one image
 MAX_LENGTH = 10_000  # characters
+OUTPUT_BIAS = 2.0  # where DCL is the output: a dead hidden unit is one fewer, a dead output a class that is never read
 Shape = tuple[int, ...]
 
 
@@ -402,7 +403,9 @@ def _full(layer: Layer, shape: Shape, filters: int) -> _Step:
         return cost, partial(nn.Linear, inputs, filters)
     if layer.dcl.fusion == "bilinear":
         return cost, partial(BilinearLinear, inputs, filters, layer.dcl.filters)
-    return cost, partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
+    initial_bias = OUTPUT_BIAS if layer.kind == "OUT" else 0.0
+    make = partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
+    return cost, partial(make, initial_bias=initial_bias)
 
 
 def _parameters(fan_in: int, filters: int, dcl: Dcl | None) -> tuple[int, int]:
