@@ -24,6 +24,7 @@ RECIPE = {
     "weight_decay": (float, "Weight decay; biases have none."),
     "schedule": (str, "one-cycle, linear, constant, or as in 'x0.1 at 6,9 of 10', after the warm-up."),
     "warmup": (float, "Share of the steps in which the learning rate rises."),
+    "clip": (float, "Largest norm of a gradient, over all parameters; a longer one is shortened."),
 }
 
 Epoch = Callable[[str, int, "History"], None]  # what is trained, number of epochs, history so far

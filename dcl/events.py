@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +68,7 @@ def _describe(writer: "SummaryWriter", run: Run) -> None:
     from torch.utils.tensorboard.summary import hparams
 
     settings = {"dataset": run.dataset.name, "model": run.model, "seed": run.seed, "epochs": run.epochs}
-    settings |= {**asdict(run.recipe), "precision": run.precision}
+    settings |= {**run.recipe.fields(), "precision": run.precision}
     for summary in hparams(settings, {"error/test": None, "loss/test": None}):  # type: ignore[no-untyped-call]
         # `add_hparams` would make a run of its own of them
         writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]

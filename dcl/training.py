@@ -65,6 +65,7 @@ class Recipe:
     weight_decay: float = 1e-3  # of weights; biases and normalisation layers have none
     schedule: str = "one-cycle"  # a `Schedule`, or steps, as in "x0.1 at 120,140 of 150"
     warmup: float = 0.3  # share of the steps in which the learning rate rises
+    clip: float | None = None  # a gradient with a larger norm, over all parameters, is shortened to it
 
     def __post_init__(self) -> None:
         checks: dict[str, tuple[bool, str]] = {
@@ -77,10 +78,15 @@ class Recipe:
                 f"one of {', '.join(get_args(Schedule))}, or steps, as in 'x0.1 at 120,140 of 150'",
             ),
             "warmup": (0 <= self.warmup < 1, "at least 0 and below 1"),
+            "clip": (self.clip is None or 0 < self.clip < math.inf, "above 0"),
         }
         for name, (fine, wanted) in checks.items():
             if not fine:
                 raise InputError(f"recipe: {name} = {getattr(self, name)!r}: should be {wanted}")
+
+    def fields(self) -> dict[str, str | int | float]:
+        """What is set, by name; an option that is added later changes no stored run."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 DEFAULT_RECIPE = Recipe()
@@ -254,8 +260,12 @@ def train_step(
     index: Tensor,
     normalise: Normaliser,
     autocast: AbstractContextManager[Any] | None = None,
+    clip: float | None = None,
 ) -> Tensor:
-    """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device."""
+    """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device.
+
+    `clip` as in `Recipe`.
+    """
     images, targets = data
     chosen = images.index_select(0, index.to(images.device)).to(index.device)  # as a rule both are no-ops
     batch, wanted = normalise(chosen), targets.index_select(0, index)
@@ -263,6 +273,8 @@ def train_step(
     with autocast or nullcontext():
         loss = loss_of(net(batch), wanted)
     loss.backward()  # type: ignore[no-untyped-call]
+    if clip is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), clip)
     optimizer.step()
     return loss.detach()
 
@@ -442,7 +454,7 @@ def fit(
             for step, index in enumerate(torch.split(order, batch), epoch * batches):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, step, epochs * batches)
-                losses.append(train_step(net, optimizer, data, index, prepare, autocast))
+                losses.append(train_step(net, optimizer, data, index, prepare, autocast, recipe.clip))
             train_loss = float(torch.stack(losses).cpu().double().mean())
             seconds = time.perf_counter() - began
         measured = evaluate(net, held_out, history.normalisation, place, resident=resident)
