@@ -103,7 +103,7 @@ def least_work(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> dict[str, flo
 def main(layout: str, images: int, out: Path) -> None:
     """Measure, print a table, and write JSON."""
     bank, spec = load_digits("train"), load_spec(layout)
-    draws = draw(spec, "train", 0, images, 0, len(bank.labels))
+    draws = draw(spec, "train", 0, images, 0, bank)
     work, speed = least_work(bank, spec, draws), rates()
     render(bank, spec, draws)
     taken = median(seconds(lambda: render(bank, spec, draws)) for _ in range(9)) / images

@@ -271,7 +271,7 @@ def build_rate(spec: LayoutSpec) -> float:
 
 
 def contestants(bank: DigitBank, spec: LayoutSpec, count: int) -> Iterator[tuple[str, Callable[[], object], int]]:
-    draws = draw(spec, "train", 0, count, 0, len(bank.labels))
+    draws = draw(spec, "train", 0, count, 0, bank)
     yield OURS, partial(kernel, bank, spec, draws), count
     yield THREADED, partial(kernel_on_threads, bank, spec, draws, 2), count
     yield ALONE, partial(mix_on_threads, WORDS, 1), WORDS
@@ -287,7 +287,7 @@ def from_draws(peer: Peer, bank: DigitBank, spec: LayoutSpec, draws: Draws) -> I
 
 def disagreement(bank: DigitBank, spec: LayoutSpec, count: int) -> dict[str, float]:
     """Mean absolute difference of each peer's images from ours, noise off, grey levels."""
-    draws = draw(spec, "train", 0, count, 0, len(bank.labels))
+    draws = draw(spec, "train", 0, count, 0, bank)
     draws = replace(draws, gaussian=np.zeros_like(draws.gaussian), impulse=np.zeros_like(draws.impulse))
     job, ours = prepare(bank, spec, draws), kernel(bank, spec, draws).astype(int)
     return {name: float(np.abs(peer(job, count) - ours).mean()) for name, (peer, _) in PEERS.items()}

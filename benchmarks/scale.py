@@ -28,6 +28,7 @@ from mnistcompose.shards import (
     MANIFEST,
     MAX_SHARD,
     FileEntry,
+    Form,
     Manifest,
     ShardEntry,
     SplitEntry,
@@ -90,7 +91,7 @@ def bookkeeping(count: int, folder: Path) -> dict[str, float]:
     content, writing = timed(lambda: manifest_bytes(manifest))
     (folder / MANIFEST).write_bytes(content)
     _, reading = timed(lambda: read_manifest(folder))
-    virtual, joining = timed(lambda: virtual_bytes(shards, len(SPEC.slots)))
+    virtual, joining = timed(lambda: virtual_bytes(shards, Form(len(SPEC.slots))))
     tracemalloc.start()
     plan = [task(index, count) for index in range(count)]
     planned = tracemalloc.get_traced_memory()[0] / len(plan)

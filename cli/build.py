@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: cores + 2]")
 @digits_option
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option("--masks", is_flag=True, help="Also store a mask for every digit; the images stay the same.")
 @cluster_options
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, how large it is and how long it takes.")
@@ -43,6 +44,7 @@ def build(
     workers: int | None,
     digits: Path | None,
     compression: str,
+    masks: bool,
     scheduler: str | None,
     tls_ca: Path | None,
     tls_cert: Path | None,
@@ -73,6 +75,7 @@ def build(
         "shard_size": shard_size,
         "digits": digits,
         "compression": compression,
+        "masks": masks,
     }
     if dry_run:
         for spec in specs:

@@ -13,16 +13,18 @@ def spec() -> None:
 @spec.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """List the bundled layouts."""
-    from mnistcompose.spec import load_spec, spec_names
+    """List the bundled layouts: the paper's, and what else there is."""
+    from mnistcompose.spec import extra_names, load_spec, spec_names
 
-    specs = [load_spec(name) for name in spec_names()]
+    names = [*spec_names(), *extra_names()]
+    specs = [load_spec(name) for name in names]
     if as_json:
         fields = ("name", "description", "train", "test", "digest")
         click.echo(json.dumps([{field: getattr(each, field) for field in fields} for each in specs], indent=2))
         return
+    width = max(map(len, names))
     for each in specs:
-        click.echo(f"{each.name:13} {each.description}")
+        click.echo(f"{each.name:{width}} {each.description}")
 
 
 @spec.command()

@@ -343,7 +343,7 @@ def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits
         raise InputError(f"made of other digits (digest {run.get('digits')!s:.12}); --digits DIR names them")
     data = ComposedDigits(layout, split, run.get("data_seed", 0), length=count, digits=digits)
     pieces = [
-        labels(bank, draw(layout, split, start, min(start + _CHUNK, count), data.seed, len(bank.labels)))[0]
+        labels(bank, draw(layout, split, start, min(start + _CHUNK, count), data.seed, bank))[0]
         for start in range(0, count, _CHUNK)
     ]
     return Truth(layout, digits, data, np.concatenate(pieces))

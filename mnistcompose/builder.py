@@ -23,7 +23,7 @@ from .aside import aside, map_on_threads
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
 from .location import is_local, listing, locate
-from .sampling import ANGLE, POSITION, SCALE, draw
+from .sampling import ABSENT, ANGLE, POSITION, SCALE, draw
 from .shards import (
     BLOCK,
     FORMAT,
@@ -31,6 +31,7 @@ from .shards import (
     MAX_SHARD,
     Compression,
     FileEntry,
+    Form,
     Manifest,
     Shard,
     ShardEntry,
@@ -43,7 +44,6 @@ from .shards import (
     manifest_bytes,
     pieces_digest,
     read_manifest,
-    sample_bytes,
     shard_name,
     split_digest,
     sync_folder,
@@ -57,6 +57,7 @@ JOURNAL = "journal.jsonl"
 NOTES = "journal"  # instead of the journal where nothing can be appended to: a folder of one file a shard
 LOCK = ".lock"
 MAX_SEED = 2**63 - 1
+MAX_SHARD_BYTES = 4 << 30  # a shard is made and read in memory, and several at once
 MNIST_LICENSE = (
     "CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/); made from MNIST, copyright Yann LeCun and "
     "Corinna Cortes, a derivative work of the NIST datasets"
@@ -118,20 +119,31 @@ class _Task:
     folder: Path
     name: str
     compression: Compression
+    masks: bool
 
 
-def compose(bank: DigitBank, spec: LayoutSpec, split: SplitName, seed: int, start: int, stop: int) -> Shard:
-    """Make samples start .. stop - 1 of a split, with their labels and factors.
+def compose(
+    bank: DigitBank, spec: LayoutSpec, split: SplitName, seed: int, start: int, stop: int, *, masks: bool = False
+) -> Shard:
+    """Make samples start .. stop - 1 of a split, with their labels, factors and, if wanted, masks.
 
     Raises
     ------
     InputError
         The layout leaves a digit without ink, or makes labels of more than 64 bits.
     """
-    from .render import labels, render  # numba is slow to import, and a check without rendering needs none
+    from .render import (
+        labels,
+        render,
+        render_with_masks,
+    )  # numba is slow to import, and a check without rendering needs none
 
-    draws = draw(spec, split, start, stop, seed, len(bank.labels))
-    images, boxes = render(bank, spec, draws)
+    draws = draw(spec, split, start, stop, seed, bank)
+    covers = None
+    if masks:
+        images, boxes, covers = render_with_masks(bank, spec, draws)
+    else:
+        images, boxes = render(bank, spec, draws)
     numbers, digits = labels(bank, draws)
     return Shard(
         split=split,
@@ -149,6 +161,7 @@ def compose(bank: DigitBank, spec: LayoutSpec, split: SplitName, seed: int, star
         rotation=(draws.rotation / ANGLE).astype(np.float32),
         flip=draws.flip,
         box=boxes,
+        masks=covers,
     )
 
 
@@ -157,7 +170,7 @@ def make_shard(task: _Task) -> ShardEntry:
     bank = load_digits(task.split, task.digits)
     if bank.digest != task.digits_digest:
         raise BuildError(f"{task.digits or 'bundled MNIST'}: the digit files here are not those of the build")
-    shard = compose(bank, task.spec, task.split, task.seed, task.start, task.stop)
+    shard = compose(bank, task.spec, task.split, task.seed, task.start, task.stop, masks=task.masks)
     content = encode(shard, task.compression)
     write_file(task.folder / task.name, content)
     entry = ShardEntry(
@@ -207,6 +220,7 @@ def plan_build(
     shard_size: int = 10_000,
     digits: Path | None = None,
     compression: Compression = "none",
+    masks: bool = False,
 ) -> BuildPlan:
     """Say what `build` would make with these arguments; makes some thousand images in memory, and no file.
 
@@ -217,12 +231,12 @@ def plan_build(
     """
     bank = load_digits("train", digits)
     counts = _counts(spec, train, test)
-    _check(spec, bank, seed, counts, shard_size, compression, None)
-    compose(bank, spec, "train", seed, 0, 0)  # loads or compiles the kernel
+    _check(spec, bank, seed, counts, shard_size, compression, None, masks)
+    compose(bank, spec, "train", seed, 0, 0, masks=masks)  # loads or compiles the kernel
     sizes = []
     for blocks in (1, 2):
         begun = perf_counter()
-        sample = compose(bank, spec, "train", seed, 0, blocks * BLOCK)
+        sample = compose(bank, spec, "train", seed, 0, blocks * BLOCK, masks=masks)
         content = encode(sample, compression)
         hashes = pieces_digest(content), block_digests(sample.images, sample.labels)
         seconds = (perf_counter() - begun) / len(sample)
@@ -265,6 +279,7 @@ def build(
     shard_size: int = 10_000,
     digits: Path | None = None,
     compression: Compression = "none",
+    masks: bool = False,
     executor: Executor | None = None,
     workers: int | None = None,
     force: bool = False,
@@ -287,6 +302,8 @@ def build(
         Folder of another digit set than MNIST; see `load_digits`.
     compression
         'gzip' makes files of a half to three quarters of the size, at a third of the speed.
+    masks
+        Also store a mask for every digit, as `Shard` describes them; images and digests stay the same.
     executor
         Where shards are made; without it, on threads of this process.
     workers
@@ -309,10 +326,10 @@ def build(
     digits = digits and Path(digits).absolute()
     bank = load_digits("train", digits)
     counts = _counts(spec, train, test)
-    _check(spec, bank, seed, counts, shard_size, compression, workers)
-    identity = _identity(spec, bank, seed, counts, shard_size, compression)
+    form = _check(spec, bank, seed, counts, shard_size, compression, workers, masks)
+    identity = _identity(spec, bank, seed, counts, shard_size, compression, masks)
     _check_folder(root, identity, force)
-    _check_space(root, spec, counts, compression)
+    _check_space(root, spec.name, form, counts, compression)
 
     def tasks(split: SplitName) -> Iterator[_Task]:
         total = -(-counts[split] // shard_size)
@@ -320,7 +337,7 @@ def build(
             start = index * shard_size
             stop = min(start + shard_size, counts[split])
             name = shard_name(split, index, total)
-            yield _Task(spec, digits, bank.digest, split, seed, start, stop, root, name, compression)
+            yield _Task(spec, digits, bank.digest, split, seed, start, stop, root, name, compression, masks)
 
     plan = [task for split in SPLITS for task in tasks(split)]
     with failing("write", root):
@@ -333,12 +350,16 @@ def build(
                 tell(progress, entry)
             missing = [task for task in plan if task.name not in kept]
             if missing and not executor:
-                compose(bank, spec, "train", seed, 0, 0)  # loads or compiles the kernel, which is no rendering
+                compose(
+                    bank, spec, "train", seed, 0, 0, masks=masks
+                )  # loads or compiles the kernel, which is no rendering
             rendering = perf_counter()
             made = _make_all(root, missing, executor, workers or cores() + 2, progress)
             rendered = perf_counter()
             entries = kept | made
-            manifest = _finish(root, identity, bank.classes, digits is None, [entries[task.name] for task in plan])
+            manifest = _finish(
+                root, identity, form, bank.classes, digits is None, [entries[task.name] for task in plan]
+            )
     seconds = rendered - rendering
     return BuildReport(
         root=locate(out),
@@ -373,8 +394,9 @@ def _check(
     shard_size: int,
     compression: str,
     workers: int | None,
-) -> None:
-    """Refuse values that no build can have."""
+    masks: bool,
+) -> Form:
+    """Refuse values that no build can have, and say what the samples look like."""
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed = {seed}: allowed are 0 to {MAX_SEED}")
     for split, count in counts.items():
@@ -393,6 +415,16 @@ def _check(
             f"{spec.name}: {len(spec.slots)} slots of {bank.classes} classes make labels of more than 64 bits; "
             "use fewer slots"
         )
+    if spec.length != "all" and bank.classes > ABSENT:
+        raise InputError(f"{spec.name}: length: {bank.classes} classes leave no value for a digit that is absent")
+    form = Form(len(spec.slots), spec.output.shape, masks)
+    if shard_size * form.sample_bytes > MAX_SHARD_BYTES:
+        most = MAX_SHARD_BYTES // form.sample_bytes // BLOCK * BLOCK
+        raise InputError(
+            f"shard_size = {shard_size}: {human(shard_size * form.sample_bytes)} in a file, which is made in memory; "
+            f"with samples of this size at most {most}"
+        )
+    return form
 
 
 def _identity(
@@ -402,6 +434,7 @@ def _identity(
     counts: dict[SplitName, int],
     shard_size: int,
     compression: Compression,
+    masks: bool,
 ) -> dict[str, Any]:
     """What a folder's dataset is made from; builds that differ in any of it don't share a folder."""
     return {
@@ -414,6 +447,7 @@ def _identity(
         "test": counts["test"],
         "shard_size": shard_size,
         "compression": compression,
+        **({"masks": True} if masks else {}),
     }
 
 
@@ -471,17 +505,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _check_space(root: Path, spec: LayoutSpec, counts: dict[SplitName, int], compression: Compression) -> None:
+def _check_space(root: Path, name: str, form: Form, counts: dict[SplitName, int], compression: Compression) -> None:
     """Refuse what the disk cannot hold, less what is there already; compressed, at least a quarter is left."""
     if not is_local(root):
         return
-    size = sum(counts.values()) * sample_bytes(len(spec.slots)) // (4 if compression == "gzip" else 1)
+    size = sum(counts.values()) * form.sample_bytes // (4 if compression == "gzip" else 1)
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     with failing("use", place):
         there = sum(path.stat().st_size for path in root.glob("*.h5")) if root.exists() else 0
         free = shutil.disk_usage(place).free
     if size - there > free:
-        raise InputError(f"{root}: {spec.name} needs about {human(size)}, the disk has {human(free)} free")
+        raise InputError(f"{root}: {name} needs about {human(size)}, the disk has {human(free)} free")
 
 
 def human(size: float) -> str:
@@ -686,13 +720,14 @@ def _run(
                 note(future.result())
 
 
-def _finish(root: Path, identity: dict[str, Any], classes: int, bundled: bool, entries: list[ShardEntry]) -> Manifest:
+def _finish(
+    root: Path, identity: dict[str, Any], form: Form, classes: int, bundled: bool, entries: list[ShardEntry]
+) -> Manifest:
     """Write the virtual files, then the manifest, and drop the journal."""
-    slots = len(identity["spec"]["slots"])
     splits: dict[SplitName, SplitEntry] = {}
     for split in SPLITS:
         shards = [entry for entry in entries if entry.split == split]
-        content = virtual_bytes(shards, slots)
+        content = virtual_bytes(shards, form)
         virtual = FileEntry(name=f"{split}.h5", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         if not is_intact(root, virtual):
             write_file(root / virtual.name, content)

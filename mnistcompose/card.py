@@ -8,7 +8,7 @@ from .croissant import PAPER, is_mnist
 from .formats import Format, FormatName
 from .formats.source import FACTORS, Source
 from .shards import UNITS
-from .spec import dump_spec, load_spec, spec_names
+from .spec import dump_spec, extra_names, load_spec, spec_names
 
 _SIZES = (
     "n<1K",
@@ -78,7 +78,7 @@ def _text(source: Source, kind: FormatName, fmt: Format) -> str:
     about = f"{source.spec.description}\n\n" if source.spec.description else ""
     return f"""# {source.spec.name}
 
-{about}Numbers of {source.slots} digits, composed from {_digits(source)}, in images of 28 x 28 grey pixels. The label
+{about}Numbers of {_lengths(source)} digits, composed from {_digits(source)}, in images of {source.pixels}. The label
 is the whole number, one of {source.numbers:,}. The construction is that of section 4.1.1 of
 [Deep Collaborative Learning for Visual Recognition]({PAPER}).
 
@@ -125,6 +125,11 @@ With mnistcompose {manifest.mnistcompose}:
 """
 
 
+def _lengths(source: Source) -> str:
+    length = source.spec.length
+    return str(source.slots) if length == "all" else " or ".join(map(str, sorted(set(length.choice))))
+
+
 def _digits(source: Source) -> str:
     return "MNIST" if is_mnist(source) else f"a digit set of {source.manifest.classes} classes that is not MNIST"
 
@@ -132,7 +137,7 @@ def _digits(source: Source) -> str:
 def _commands(source: Source, kind: FormatName) -> str:
     """Build and export, as a shell takes them, in the export's folder."""
     manifest, name = source.manifest, source.spec.name
-    bundled = name in spec_names() and load_spec(name).digest == source.spec.digest
+    bundled = name in (*spec_names(), *extra_names()) and load_spec(name).digest == source.spec.digest
     counts = " ".join(f"--{split} {entry.count}" for split, entry in manifest.splits.items())
     build = f"mnistcompose build {name if bundled else 'layout.yaml'} --seed {manifest.seed} {counts} --out dataset"
     filled = [split for split, entry in manifest.splits.items() if entry.count]

@@ -116,7 +116,7 @@ def describe(source: Source, kind: FormatName) -> str:
     counts = " and ".join(f"{source.count(split):,} {split}" for split in source.splits)
     about = f" {source.spec.description}" if source.spec.description else ""
     return (
-        f"{source.spec.name}: numbers of {source.slots} digits.{about} {counts} images of 28 x 28 pixels, "
+        f"{source.spec.name}: numbers of {source.slots} digits.{about} {counts} images of {source.pixels}, "
         f"{source.numbers:,} classes, as {kind}, made by mnistcompose {manifest.mnistcompose} with seed "
         f"{manifest.seed}. SHA-256 of the splits' images and labels: {digests}."
     )

@@ -4,6 +4,7 @@ A DataLoader fetches whole batches from both. The fastest way is to index with a
 `DataLoader(data, batch_size=None, sampler=BlockShuffle(len(data), 512))`.
 """
 
+import math
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +25,14 @@ from .digits import DigitBank, Split, load_digits
 from .errors import BuildError, InputError
 from .location import locate
 from .render import labels, render
-from .sampling import Draws, draw, draw_at
+from .sampling import ABSENT, Draws, draw, draw_at
 from .shards import (
+    Form,
     ShardEntry,
     SplitName,
     check_digest,
     column_of,
+    column_type,
     decoding,
     failing,
     file_digest,
@@ -37,7 +40,7 @@ from .shards import (
     read_manifest,
     read_shard,
 )
-from .spec import SIZE, LayoutSpec
+from .spec import LayoutSpec
 
 Target = Literal["number", "digits", "set"]
 Transform = Callable[[Any], Any]
@@ -53,7 +56,7 @@ _CHUNK = 5000  # samples that a thread renders at once
 class _Columns(NamedTuple):
     """The pixels of some samples, and what they show."""
 
-    images: NDArray[np.uint8]  # (n, 28, 28)
+    images: NDArray[np.uint8]  # (n, H, W), in colour (n, H, W, 3)
     labels: NDArray[np.int64]  # (n,)
     digits: NDArray[np.uint8]  # (n, k)
 
@@ -70,7 +73,7 @@ class _Digits(Dataset[Any]):
         self,
         count: int,
         classes: int,
-        slots: int,
+        form: Form,
         transform: Transform | None,
         target_transform: Transform | None,
         target: Target,
@@ -78,16 +81,27 @@ class _Digits(Dataset[Any]):
         if target not in get_args(Target):
             raise InputError(f"target = {target!r}; should be 'number', 'digits' or 'set'")
         self.classes = classes
-        self.slots = slots
+        self.slots = form.slots
         self.transform = transform
         self.target_transform = target_transform
         self.target = target
         self._count = count
+        self._image = form.image
 
     @property
     def num_classes(self) -> int:
         """How many different numbers there can be."""
         return int(self.classes**self.slots)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image, as torch has it."""
+        height, width, *colors = self._image
+        return colors[0] if colors else 1, height, width
+
+    @property
+    def _image_bytes(self) -> int:
+        return math.prod(self._image)
 
     @property
     def _size(self) -> str:
@@ -102,10 +116,12 @@ class _Digits(Dataset[Any]):
         Returns
         -------
         image
-            uint8 tensor (1, 28, 28); a batch (n, 1, 28, 28). With a `transform`, what that makes of each.
+            uint8 tensor (C, H, W), as a rule (1, 28, 28); a batch (n, C, H, W). With a `transform`, what that makes of
+            each.
         target
             The number, an int; with `target="digits"` an int64 tensor (k,), with `target="set"` one of zeros and ones
-            (classes,). A batch: int64 tensor (n,), (n, k) or (n, classes).
+            (classes,). A batch: int64 tensor (n,), (n, k) or (n, classes). In `digits`, a place that a shorter number
+            leaves empty is of one class more, `classes`.
         """
         positions = self._positions(index)
         if positions.ndim == 0:
@@ -137,7 +153,7 @@ class _Digits(Dataset[Any]):
 
     def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images, targets = self._read(positions)
-        return torch.from_numpy(images).unsqueeze(1), self._as_target(targets)
+        return _as_batch(images), self._as_target(targets)
 
     def _targets(self, columns: _Columns) -> NDArray[Any]:
         """What targets are made of."""
@@ -145,10 +161,12 @@ class _Digits(Dataset[Any]):
 
     def _as_target(self, stored: NDArray[Any]) -> Tensor:
         """Targets int64 (n,), (n, k) or (n, classes), of labels or digits."""
-        values = torch.from_numpy(stored.astype(np.int64, copy=False))
-        if self.target != "set":
-            return values
-        return torch.zeros(len(values), self.classes, dtype=torch.int64).scatter_(1, values, 1)
+        if self.target == "number":
+            return torch.from_numpy(stored)
+        digits = torch.from_numpy(np.where(stored == ABSENT, self.classes, stored.astype(np.int64)))
+        if self.target == "digits":
+            return digits
+        return torch.zeros(len(digits), self.classes + 1, dtype=torch.int64).scatter_(1, digits, 1)[:, :-1]
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Images and targets, as they are stored."""
@@ -163,16 +181,16 @@ class _Digits(Dataset[Any]):
 
         Returns
         -------
-        images : uint8 (N, 1, 28, 28)
+        images : uint8 (N, C, H, W)
         targets : int64 (N,), (N, k) for `target="digits"`, or (N, classes) for `target="set"`
         """
         shape = {"number": (len(self),), "digits": (len(self), self.slots), "set": (len(self), self.classes)}
-        images = torch.empty((len(self), 1, SIZE, SIZE), dtype=torch.uint8, device=device)
+        images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8, device=device)
         targets = torch.empty(shape[self.target], dtype=torch.int64, device=device)
         start = 0
         for columns in self._pieces():
             stop = start + len(columns.labels)
-            images[start:stop, 0] = torch.from_numpy(columns.images).to(device)
+            images[start:stop] = _as_batch(columns.images).to(device)
             targets[start:stop] = self._as_target(self._targets(columns)).to(device)
             start = stop
         return images, targets
@@ -180,6 +198,12 @@ class _Digits(Dataset[Any]):
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _as_batch(images: NDArray[np.uint8]) -> Tensor:
+    """Images (n, H, W) or (n, H, W, 3) as torch has them, (n, C, H, W)."""
+    batch = torch.from_numpy(images)
+    return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()
 
 
 # --- from disk ------------------------------------------------------------------------------------------------------
@@ -199,7 +223,7 @@ class ShardedDigits(_Digits):
     split
         'train' or 'test'.
     transform, target_transform
-        Called with each image, a uint8 tensor (1, 28, 28), and with each target.
+        Called with each image, a uint8 tensor (C, H, W), and with each target.
     target
         'number' for the number as one class, 'digits' for the class of each digit, 'set' for the digits that occur,
         whatever their places: a 1 for each, for classifiers with several labels.
@@ -237,11 +261,12 @@ class ShardedDigits(_Digits):
             raise InputError(f"{root}: no split {split!r}; there are {', '.join(map(repr, manifest.splits))}")
         self._shards = manifest.splits[split].shards
         self._starts = np.array([shard.first for shard in self._shards], np.int64)
-        slots = len(manifest.spec["slots"])
-        super().__init__(manifest.splits[split].count, manifest.classes, slots, transform, target_transform, target)
+        self._form = manifest.form
+        count = manifest.splits[split].count
+        super().__init__(count, manifest.classes, self._form, transform, target_transform, target)
         self.shard_size = manifest.shard_size
         self._compressed = manifest.compression != "none"
-        self._most = max(1, _DECODED // (self.shard_size * SIZE * SIZE)) if self._compressed else _MAPPED
+        self._most = max(1, _DECODED // (self.shard_size * self._image_bytes)) if self._compressed else _MAPPED
         self._open: dict[int, _Columns] = {}
         self._whole: _Columns | None = None
         if verify:
@@ -260,14 +285,14 @@ class ShardedDigits(_Digits):
                 check_digest(self.root / shard.name, digest, shard.sha256)
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        if self._whole is None and 0 < len(self) * SIZE * SIZE <= _RESIDENT:
+        if self._whole is None and 0 < len(self) * self._image_bytes <= _RESIDENT:
             self._whole = _joined(list(self._pieces()))
         if self._whole is not None:
             return self._whole.images.take(positions, 0), self._targets(self._whole)[positions]
         order = np.argsort(positions)
         shards = np.searchsorted(self._starts, positions[order], side="right") - 1
         rows = positions[order] - self._starts[shards]
-        images = np.empty((len(order), SIZE, SIZE), np.uint8)
+        images = np.empty((len(order), *self._image), np.uint8)
         number = self.target == "number"
         targets = np.empty(len(order), np.int64) if number else np.empty((len(order), self.slots), np.uint8)
         ends = np.flatnonzero(np.diff(shards, prepend=-1, append=-1)).tolist()
@@ -296,12 +321,13 @@ class ShardedDigits(_Digits):
         if self._compressed:
             whole = read_shard(path, shard.sha256)
             return _Columns(whole.images, whole.labels, whole.digits)
-        return _map_columns(path, shard.count, self.slots)
+        return _map_columns(path, shard.count, self._form)
 
 
-def _map_columns(path: Path, count: int, slots: int) -> _Columns:
+def _map_columns(path: Path, count: int, form: Form) -> _Columns:
     """The arrays of an uncompressed shard where they lie in the file, mapped into memory, read-only."""
-    wanted = {"images": ("|u1", (count, SIZE, SIZE)), "labels": ("<i8", (count,)), "digits": ("|u1", (count, slots))}
+    types = {name: column_type(name, form) for name in ("images", "labels", "digits")}
+    wanted = {name: (kind, (count, *shape)) for name, (kind, shape) in types.items()}
     with failing("read", path):
         binary = path.open("rb")
     with binary, decoding(path), h5py.File(path, "r") as file:
@@ -368,7 +394,8 @@ class ComposedDigits(_Digits):
         self.split = split
         self.seed = seed
         self._folder = Path(digits).absolute() if digits is not None else None
-        super().__init__(length, self._bank.classes, len(spec.slots), transform, target_transform, target)
+        form = Form(len(spec.slots), spec.output.shape)
+        super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 
     def __repr__(self) -> str:
         return f"ComposedDigits({self.spec.name!r}, {self.split!r}, seed={self.seed}): {self._size}"
@@ -382,11 +409,11 @@ class ComposedDigits(_Digits):
         if (np.diff(positions) == 1).all() and len(positions):
             columns = self._run(int(positions[0]), int(positions[-1]) + 1)
         else:
-            columns = self._make(draw_at(self.spec, self.split, positions, self.seed, len(self._bank.labels)))
+            columns = self._make(draw_at(self.spec, self.split, positions, self.seed, self._bank))
         return columns.images, self._targets(columns)
 
     def _run(self, start: int, stop: int) -> _Columns:
-        return self._make(draw(self.spec, self.split, start, stop, self.seed, len(self._bank.labels)))
+        return self._make(draw(self.spec, self.split, start, stop, self.seed, self._bank))
 
     def _make(self, draws: Draws) -> _Columns:
         return _Columns(render(self._bank, self.spec, draws)[0], *labels(self._bank, draws))
@@ -405,7 +432,7 @@ class ComposedDigits(_Digits):
 
         Yields
         ------
-        images : uint8 (batch_size, 1, 28, 28)
+        images : uint8 (batch_size, C, H, W)
         targets : int64 (batch_size,), (batch_size, k) for `target="digits"`, (batch_size, classes) for `target="set"`
 
         Raises
@@ -416,7 +443,7 @@ class ComposedDigits(_Digits):
         if batch_size < 1 or (threads is not None and threads < 1):
             raise InputError(f"batch_size = {batch_size}, threads = {threads}; both should be at least 1")
         for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads or cores()):
-            images = torch.from_numpy(columns.images).unsqueeze(1)
+            images = _as_batch(columns.images)
             targets = self._as_target(self._targets(columns))
             yield from zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
 

@@ -12,19 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from .crops import crops
 from .digits import INK, DigitBank, Split, load_digits
-from .render import crops, cut_normals, fits, labels, no_ink, sines
-from .sampling import POSITION, SCALE, Draws, draw
-from .spec import SIZE, UNIT, LayoutSpec
+from .errors import InputError
+from .geometry import geometry
+from .render import cut_normals, labels, no_ink
+from .sampling import Draws, draw
+from .spec import SIZE, LayoutSpec
 
 _FIXED = 20  # fractional bits of source coordinates
-_ONE = 1 << _FIXED
 _EXACT = 1 << 24  # whole numbers up to it are exact in float32
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +64,16 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
     Raises
     ------
     InputError
-        A digit leaves no ink at its size.
+        A digit leaves no ink at its size; or the layout asks for other images than grey ones of 28 x 28, cut to the
+        ink, which only `render` makes.
     """
+    if not spec.is_plain:
+        raise InputError(f"{spec.name}: its `output` or `length` is not made on devices; build it, or render it here")
     device = digits.pixels.device
     host = geometry(digits.bank, spec, draws)
+    corners = host.low - host.low.min(1, keepdims=True)
     tile_size = host.frame.max((0, 1))  # a tile may reach beyond its digit, with zeros
-    width, height = ((host.corner + host.frame).max((0, 1)) + tile_size).tolist()
+    width, height = ((corners + host.frame).max((0, 1)) + tile_size).tolist()
     x, y = (torch.arange(size, device=device) for size in tile_size.tolist())
     place = torch.arange(len(draws), device=device)[:, None, None] * (height * width) + y[:, None] * width + x
     canvas = torch.zeros(len(draws), height, width, dtype=torch.int64, device=device)
@@ -78,7 +81,7 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
     for slot in range(draws.source.shape[1]):
         start, step, down, end, first, corner = (
             torch.from_numpy(values[:, slot]).to(device)[:, :, None, None]
-            for values in (host.start, host.step, host.down, host.end, host.first, host.corner)
+            for values in (host.start, host.step, host.down, host.end, host.first, corners)
         )
         tile = _sample(digits.pixels, first, start, step, down, end, x, y[:, None])
         at = place + corner[:, 1] * width + corner[:, 0]
@@ -119,77 +122,10 @@ def fresh_batches(
     bank = load_digits(split, digits)
     there = DeviceBank.of(bank, device)
     while True:
-        draws = draw(spec, split, start, start + batch_size, seed, len(bank.labels))
+        draws = draw(spec, split, start, start + batch_size, seed, bank)
         images, _ = render_on_device(there, spec, draws)
         yield images, torch.from_numpy(labels(bank, draws)[0]).to(device)
         start += batch_size
-
-
-# --- on the host ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where each digit's pixels are, on the canvas and in the source; all int64 (n, k, 2), x before y.
-
-    Attributes
-    ----------
-    corner, frame
-        The digit's first pixel on the canvas, and how many it takes.
-    start
-        Source coordinates of the frame's first pixel, 20 fractional bits, from the corner of the crop's margin.
-    step, down
-        What they grow by, to the right and downwards.
-    end
-        The largest within the margin.
-    first
-        Where the crop begins among all crops' pixels, and its pixels from one row to the next.
-    """
-
-    corner: Ints
-    frame: Ints
-    start: Ints
-    step: Ints
-    down: Ints
-    end: Ints
-    first: Ints
-
-
-def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
-    """Work out where each digit's pixels are, in the kernel's own operations."""
-    boxes = bank.boxes[draws.source].astype(np.int64)
-    side = boxes[..., 2:] - boxes[..., :2]
-    cos, sin = sines(draws)
-    size = np.repeat((draws.scale / SCALE)[..., None], 2, axis=-1)
-    for slot, (width, height, keep) in enumerate(fits(spec)):
-        if width > 0:
-            size[:, slot] *= np.array([width, height]) / side[:, slot]
-            if keep:
-                size[:, slot] = size[:, slot].min(-1, keepdims=True)
-    reach = size * (side + 1) / 2
-    turned = np.stack([reach[..., 0], reach[..., 1]], -1), np.stack([reach[..., 1], reach[..., 0]], -1)
-    half = np.abs(cos)[..., None] * turned[0] + np.abs(sin)[..., None] * turned[1]
-    center = draws.center.astype(np.int64)
-    at = center * UNIT / POSITION
-    low, high = np.floor(at - half).astype(np.int64), np.ceil(at + half).astype(np.int64)
-    step = np.rint(np.stack([cos, sin], -1) / size * _ONE).astype(np.int64)
-    down = np.rint(np.stack([-sin, cos], -1) / size * _ONE).astype(np.int64)
-    unit = POSITION // 4  # a centre is 5 / unit pixels a quantum
-    away = low * unit + unit // 2 - 5 * center
-    end = (side + 1) * _ONE
-    start = end // 2 + (step * away[..., :1] + down * away[..., 1:]) // unit
-    flipped = np.stack([draws.flip & 1, draws.flip >> 1], -1).astype(bool)
-    start = np.where(flipped, end - start - 1, start) + (1 << (_FIXED - 13))  # rounds to 12 bits
-    step, down = np.where(flipped, -step, step), np.where(flipped, -down, down)
-    return Geometry(
-        corner=low - low.min(1, keepdims=True),
-        frame=high - low,
-        start=start,
-        step=step,
-        down=down,
-        end=end,
-        first=np.stack([crops(bank)[1][draws.source], side[..., 0] + 2], -1),
-    )
 
 
 # --- on the device --------------------------------------------------------------------------------------------------

@@ -36,10 +36,10 @@ _PITCH = 32  # numbers from one row to the next in the resize: SIZE, and full ve
 _KNOWN = 128  # shorter axes have their weights kept
 _GROUP = 4  # source pixels that one pass of the resize adds up
 
-_inlined = njit(nogil=True, error_model="numpy")
+inlined = njit(nogil=True, error_model="numpy")
 
 
-def _cached(function: Any) -> Any:
+def cached(function: Any) -> Any:
     """Compile, and keep the machine code where the user has a folder for it; without one, compile at every start."""
     try:
         return njit(nogil=True, error_model="numpy", cache=True)(function)
@@ -50,7 +50,7 @@ def _cached(function: Any) -> Any:
 # --- source digits --------------------------------------------------------------------------------------------------
 
 
-@_cached
+@cached
 def pack(images, boxes, starts, pixels):
     """Copy each image's crop, with a margin of one zero on every side, to where it starts in the zeros `pixels`."""
     for n in range(len(images)):
@@ -78,8 +78,8 @@ def _prefetch(_, array, index):  # noqa: ARG001
     return types.void(array, types.int64), generate
 
 
-@_inlined
-def _stage(pixels, start, stride, count, quads):
+@inlined
+def stage(pixels, start, stride, count, quads):
     """Pack each pixel of a crop with its neighbours right, below and both."""
     here, right = pixels[start : start + count], pixels[start + 1 : start + 1 + count]
     below, across = pixels[start + stride : start + stride + count], pixels[start + stride + 1 :]
@@ -90,8 +90,8 @@ def _stage(pixels, start, stride, count, quads):
 # --- a digit --------------------------------------------------------------------------------------------------------
 
 
-@_inlined
-def _sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
+@inlined
+def sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
     """Fill a tile (columns, rows) with bilinear values; coordinates beyond a crop's margin stop there, at zeros."""
     x, y = start
     for column in range(columns):
@@ -112,7 +112,7 @@ def _sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
         tile[i] = (top * (4096 - fy) + bottom * fy + (1 << 23)) >> 24
 
 
-@_inlined
+@inlined
 def _has_ink(column):
     most = np.uint32(0)
     for i in range(len(column)):
@@ -120,8 +120,8 @@ def _has_ink(column):
     return most >= INK
 
 
-@_inlined
-def _ink_box(tile, columns, rows, most):
+@inlined
+def ink_box(tile, columns, rows, most):
     """x0, y0, x1, y1 of the tile's ink; all zero without any."""
     most[:rows] = 0
     for x in range(columns):
@@ -143,7 +143,7 @@ def _ink_box(tile, columns, rows, most):
     return x0, y0, x1, y1
 
 
-@_inlined
+@inlined
 def _blend(mode, tile, columns, rows, canvas, offset, stride):
     """Put a digit on the canvas."""
     for x in range(columns):
@@ -166,7 +166,7 @@ def _blend(mode, tile, columns, rows, canvas, offset, stride):
 # --- the number -----------------------------------------------------------------------------------------------------
 
 
-@_inlined
+@inlined
 def _grown(canvas, stride, columns, rows, x0, y0, x1, y1):
     """The box with the pixels that became ink only where two digits' faint edges met."""
     for x in range(columns):
@@ -176,14 +176,14 @@ def _grown(canvas, stride, columns, rows, x0, y0, x1, y1):
     return x0, y0, x1, y1
 
 
-@_inlined
+@inlined
 def _taps(length):
     """How many pixels an output takes at the most, in whole groups."""
     most = (length - 2) // SIZE + 2 if length > SIZE else 2
     return (most + _GROUP - 1) // _GROUP * _GROUP
 
 
-@_inlined
+@inlined
 def _weigh(length, first, weights):
     """Weights that map `length` pixels to 28: `weights[t, j]` for pixel `first[j] + t`, as integers of one sum.
 
@@ -211,7 +211,7 @@ def _weigh(length, first, weights):
             weights[1, j] = part
 
 
-@_inlined
+@inlined
 def _axis(length, known, firsts, weights):
     """Sum, first pixels and weights of an axis; those of the usual lengths are worked out once."""
     total = length if length > SIZE else 2 * SIZE
@@ -225,7 +225,7 @@ def _axis(length, known, firsts, weights):
     return total, first, own
 
 
-@_inlined
+@inlined
 def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned, totals, image):
     """Stretch a box of the canvas to 28 x 28: exact sums, one rounding, half up.
 
@@ -274,7 +274,7 @@ def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned,
         image[i] = np.int32((2.0 * totals[i] + half) * inverse)
 
 
-@_inlined
+@inlined
 def mix(word):
     """SplitMix64's output function: 64 well-mixed bits of a counter."""
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -282,7 +282,7 @@ def mix(word):
     return word ^ (word >> np.uint64(31))
 
 
-@_inlined
+@inlined
 def _add_noise(pixels, gaussian, impulse, key, normals, words, deviates):
     """Add normal noise, then replace some pixels by black or white."""
     for i in range(SIZE * SIZE):
@@ -301,18 +301,18 @@ def _add_noise(pixels, gaussian, impulse, key, normals, words, deviates):
 # --- all samples ----------------------------------------------------------------------------------------------------
 
 
-@_inlined
+@inlined
 def _fixed(value):
     return np.int64(np.rint(value * _ONE))
 
 
-@_inlined
+@inlined
 def _at_least(array, size):
     """The array, or a larger one."""
     return array if array.size >= size else np.zeros(size, array.dtype)
 
 
-@_cached
+@cached
 def compose(
     pixels,
     starts,
@@ -398,9 +398,9 @@ def compose(
             area = (width + 2) * (height + 2)
             quads, most = _at_least(quads, area), _at_least(most, rows)
             parts, tile = _at_least(parts, columns * rows), _at_least(tile, columns * rows)
-            _stage(pixels, starts[which], width + 2, area, quads)
-            _sample(quads, width + 2, end, start, (step_x, step_y), (down_x, down_y), columns, rows, parts, tile)
-            x0, y0, x1, y1 = _ink_box(tile, columns, rows, most)
+            stage(pixels, starts[which], width + 2, area, quads)
+            sample(quads, width + 2, end, start, (step_x, step_y), (down_x, down_y), columns, rows, parts, tile)
+            x0, y0, x1, y1 = ink_box(tile, columns, rows, most)
             if x1 == 0:
                 return n * slots + s
             x, y = frame[s, 0] - left, frame[s, 1] - top

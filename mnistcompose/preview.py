@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from .digits import load_digits
 from .errors import InputError
 from .render import labels, render
-from .sampling import ANGLE, FLIPS, POSITION, SCALE, draw
+from .sampling import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
 from .shards import failing, read_manifest, read_shard, write_file
 from .spec import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
 from .verification import spec_of
@@ -44,7 +44,7 @@ class Samples:
     ----------
     note
         How many there are, and where these come from.
-    images : uint8 (n, 28, 28)
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
     digits : uint8 (n, k)
     """
 
@@ -57,7 +57,7 @@ class Samples:
 def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Path | None = None) -> Samples:
     """Make a layout's first training images."""
     bank = load_digits("train", digits)
-    draws = draw(spec, "train", 0, count, seed, len(bank.labels))
+    draws = draw(spec, "train", 0, count, seed, bank)
     counts = {"train": spec.train, "test": spec.test}
     note = _note(counts, bank.classes ** len(spec.slots), seed)
     return Samples(spec, note, render(bank, spec, draws)[0], labels(bank, draws)[1])
@@ -189,15 +189,26 @@ def _grid(samples: Samples, columns: int) -> Image.Image:
     for index, (image, digits) in enumerate(zip(samples.images, samples.digits, strict=True)):
         row, column = divmod(index, columns)
         left, top = column * (_TILE + _GAP), row * (_TILE + _CAPTION)
-        page.paste(Image.fromarray(image).resize((_TILE, _TILE), Image.Resampling.NEAREST), (left, top))
+        page.paste(_tile(image), (left, top))
         _caption(page, digits, left + _TILE / 2, top + _TILE + 4)
     return page
 
 
+def _tile(image: NDArray[np.uint8]) -> Image.Image:
+    """An image as large as a tile, in the middle of one where it is not square."""
+    height, width = image.shape[:2]
+    size = (round(_TILE * width / max(height, width)), round(_TILE * height / max(height, width)))
+    method = Image.Resampling.NEAREST if max(height, width) <= _TILE else Image.Resampling.BOX
+    tile = Image.new("RGB", (_TILE, _TILE), _PAPER)
+    tile.paste(Image.fromarray(image).resize(size, method), ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2))
+    return tile
+
+
 def _caption(page: Image.Image, digits: NDArray[np.uint8], center: float, top: float) -> None:
     """One number; digits of more than one figure are set apart."""
-    gap = 1 if digits.max() < 10 else 10
-    words = [str(digit) for digit in digits]
+    present = digits[digits != ABSENT]
+    gap = 1 if present.max() < 10 else 10
+    words = [str(digit) for digit in present]
     size = 26 if len(words) < 7 else 18
     widths = [_font(size).getlength(word) + gap for word in words]
     x = center - (sum(widths) - gap) / 2
@@ -308,7 +319,7 @@ def _nominal(spec: LayoutSpec) -> list[_Box]:
 
 def _varied(spec: LayoutSpec) -> list[list[_Box]]:
     """The boxes of some draws, with their own centre, scale and rotation."""
-    draws = draw(spec, "train", 0, _DRAWS, 0, 1)
+    draws = draw(spec, "train", 0, _DRAWS, 0, load_digits("train"))
     x, y = np.moveaxis(draws.center / POSITION, -1, 0)
     values = np.stack([x, y, draws.scale / SCALE, draws.rotation / ANGLE], axis=-1)
     return [[_box(slot, *own) for slot, own in zip(spec.placed, sample, strict=True)] for sample in values.tolist()]

@@ -1,17 +1,18 @@
 """Draws to images and labels."""
 
-from collections.abc import Callable
 from functools import cache
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .crops import call_compiled, crops
 from .digits import DigitBank
 from .errors import InputError
-from .kernel import ADD, LIGHTEN, NORMAL, NORMALS, OVER, SCREEN, compose, pack
-from .sampling import ANGLE, SCALE, Draws
-from .spec import SIZE, UNIT, Fit, LayoutSpec
+from .geometry import fits, geometry
+from .kernel import ADD, LIGHTEN, NORMAL, NORMALS, OVER, SCREEN, compose
+from .sampling import ABSENT, SCALE, Draws, numbers, sines
+from .scene import compose_scene
+from .spec import SIZE, LayoutSpec, Window
 
 _MODES = {"lighten": LIGHTEN, "add": ADD, "screen": SCREEN, "over": OVER}
 
@@ -24,16 +25,19 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
 
     Returns
     -------
-    images : uint8 (n, 28, 28)
-        White ink on black.
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
+        White or coloured ink on black; 28 x 28 unless the layout says otherwise.
     boxes : float32 (n, k, 4)
-        Ink box of each slot in the image, x0, y0, x1, y1 in output pixels, before any other digit covers it.
+        Ink box of each slot in the image, x0, y0, x1, y1 in output pixels, before any other digit covers it; zeros
+        where the number has no such digit.
 
     Raises
     ------
     InputError
-        A digit leaves no ink at its size.
+        A digit leaves no ink at its size, or in the window.
     """
+    if not spec.is_plain:
+        return _render_scene(bank, spec, draws, np.empty((0, 0, 0, 0), np.uint8))
     count, slots = draws.source.shape
     images = np.empty((count, SIZE, SIZE), np.uint8)
     boxes = np.empty((count, slots, 4), np.float32)
@@ -56,10 +60,67 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
         images,
         boxes,
     )
-    failed = _call(compose, *arguments)
+    failed = call_compiled(compose, *arguments)
     if failed >= 0:
         raise no_ink(spec, draws, failed)
     return images, boxes
+
+
+def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Boxes, Images]:
+    """Compose the drawn samples, and a mask for every digit.
+
+    Returns
+    -------
+    images, boxes
+        As `render` gives them, to the bit.
+    masks : uint8 (n, k, H, W)
+        How much each slot's digit covers each pixel of the image, 0 to 255, before any other digit covers it and before
+        noise; zeros where the number has no such digit.
+
+    Raises
+    ------
+    InputError
+        As `render`.
+    """
+    masks = np.zeros((*draws.source.shape, *spec.output.shape[:2]), np.uint8)
+    return *_render_scene(bank, spec, draws, masks), masks
+
+
+def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> tuple[Images, Boxes]:
+    """Compose samples of any layout, in a plainer and slower way; fill the masks if there are any."""
+    count, slots = draws.source.shape
+    images = np.empty((count, *spec.output.shape[:2], spec.output.channels), np.uint8)
+    boxes = np.empty((count, slots, 4), np.float32)
+    host = geometry(bank, spec, draws)
+    window = spec.output.crop.box if isinstance(spec.output.crop, Window) else (0, 0, 0, 0)
+    failed = call_compiled(
+        compose_scene,
+        crops(bank)[0],
+        draws.source,
+        host.low,
+        host.frame,
+        host.start,
+        host.step,
+        host.down,
+        host.end,
+        host.first,
+        np.zeros((0, 0, 0), np.uint8) if draws.tint is None else draws.tint,
+        _MODES[spec.composite],
+        np.array(window),
+        draws.gaussian,
+        draws.impulse,
+        draws.noise_key,
+        cut_normals(),
+        images,
+        boxes,
+        masks,
+    )
+    if failed >= 0:
+        raise no_ink(spec, draws, failed)
+    beyond = np.flatnonzero((draws.source >= 0) & (boxes[..., :2] >= boxes[..., 2:]).any(-1))
+    if len(beyond):
+        raise InputError(f"{_which(spec, draws, beyond[0])} lies beyond the window; give `output.crop` a larger one")
+    return images.reshape(count, *spec.output.shape), boxes
 
 
 def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -68,9 +129,9 @@ def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np
     Returns
     -------
     labels : int64 (n,)
-        Sum of digit * classes**(k - 1 - slot).
+        The number that the digits make; see `numbers`.
     digits : uint8 (n, k)
-        The digit in each slot.
+        The digit in each slot; 255 where the number has none.
 
     Raises
     ------
@@ -80,58 +141,20 @@ def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np
     slots = draws.source.shape[1]
     if bank.classes**slots > 2**63:
         raise InputError(f"{slots} slots of {bank.classes} classes make labels larger than 64 bits; use fewer slots")
-    digits = bank.labels[draws.source]
-    weights = bank.classes ** np.arange(slots - 1, -1, -1, dtype=np.int64)
-    return digits.astype(np.int64) @ weights, digits
-
-
-def _call(kernel: Callable[..., int], *arguments: object) -> int:
-    """Call a compiled function."""
-    try:
-        return kernel(*arguments)
-    except OSError:  # the machine code could not be kept (a full disk, say), but is there for a second call
-        return kernel(*arguments)
-
-
-_packed: WeakKeyDictionary[DigitBank, tuple[NDArray[np.uint8], NDArray[np.int64]]] = WeakKeyDictionary()
-
-
-def crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All crops of a bank in one array, each with a margin, and where each starts and the last one ends.
-
-    They are less than half of the images, and lie together, so that more of them stay in the processor's cache.
-    """
-    if bank not in _packed:
-        x0, y0, x1, y1 = bank.boxes.astype(np.int64).T
-        sizes = (x1 - x0 + 2) * (y1 - y0 + 2)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        pixels = np.zeros(starts[-1] + x1.max() + 3, np.uint8)  # the last pixel, too, has neighbours
-        _call(pack, bank.images, bank.boxes, starts, pixels)
-        _packed[bank] = pixels, starts
-    return _packed[bank]
+    digits = np.where(draws.source < 0, np.uint8(ABSENT), bank.labels[draws.source])
+    return numbers(digits, bank.classes), digits
 
 
 def no_ink(spec: LayoutSpec, draws: Draws, number: int) -> InputError:
     """What to raise when digit `number` of all the drawn ones leaves no ink."""
+    return InputError(f"{_which(spec, draws, number)} leaves no ink; give the slot a larger scale")
+
+
+def _which(spec: LayoutSpec, draws: Draws, number: int) -> str:
     sample, slot = divmod(number, draws.source.shape[1])
-    return InputError(
+    return (
         f"{spec.name}: the digit in slot {slot} of sample {draws.index[sample]} (source image "
-        f"{draws.source[sample, slot]}) leaves no ink; give the slot a larger scale"
-    )
-
-
-def sines(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosine and sine of each rotation, (n, k), without the last bits, in which two machines may differ."""
-    angle = np.deg2rad(draws.rotation / ANGLE)
-    return np.rint(np.cos(angle) * 2.0**30) * 2.0**-30, np.rint(np.sin(angle) * 2.0**30) * 2.0**-30
-
-
-def fits(spec: LayoutSpec) -> NDArray[np.float64]:
-    """Width, height (canvas pixels) and whether to keep the aspect, a row a slot; width 0 is the natural size."""
-    sizes = [slot.size for slot in spec.placed]
-    return np.array(
-        [[s.width * UNIT, s.height * UNIT, s.keep_aspect] if isinstance(s, Fit) else [0, 0, 0] for s in sizes],
-        np.float64,
+        f"{draws.source[sample, slot]})"
     )
 
 

@@ -6,11 +6,13 @@ under its final name is complete. A shard is hashed before HDF5 opens it, since 
 
 import hashlib
 import json
+import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
@@ -22,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import BuildError, InputError
 from .location import cache_folder, is_local, rename
-from .spec import MAX_SLOTS, SIZE
+from .spec import MAX_SIDE, MAX_SLOTS, SIZE, Output
 
 FORMAT = 1
 BLOCK = 1000  # samples a digest is made of; a shard holds whole blocks, so that each can be hashed apart
@@ -34,20 +36,56 @@ SplitName = Literal["train", "test"]
 
 _LEVEL = 4  # of gzip
 
-# name: type, shape of one sample for k slots, unit
+# name: type, shape of one sample, unit; "k" is the number of slots, "image" an image's shape, "area" without colours
 _COLUMNS: dict[str, tuple[str, tuple[int | str, ...], str]] = {
-    "images": ("|u1", (SIZE, SIZE), "grey level"),
+    "images": ("|u1", ("image",), "grey level, or red, green and blue"),
     "labels": ("<i8", (), "number"),
-    "digits": ("|u1", ("k",), "class, most significant slot first"),
+    "digits": ("|u1", ("k",), "class, most significant slot first; 255 where the number is shorter"),
     "source_index": ("<i4", ("k",), "index into the source images of the split"),
     "center": ("<f4", ("k", 2), "x, y in slot units, y downwards"),
     "scale": ("<f4", ("k",), "factor"),
     "rotation": ("<f4", ("k",), "degrees, counter-clockwise as seen"),
     "flip": ("|u1", ("k",), "bit 0: left-right, bit 1: upside down"),
     "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
+    "masks": ("|u1", ("k", "area"), "share of the pixel that the digit covers, 0 to 255, before others cover it"),
 }
-COLUMNS = tuple(_COLUMNS)
+COLUMNS = tuple(name for name in _COLUMNS if name != "masks")  # which only some datasets have
 UNITS = {name: unit for name, (_, _, unit) in _COLUMNS.items()}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a dataset's samples look like in its shards.
+
+    Attributes
+    ----------
+    slots
+        Digits of a number, at the most.
+    image
+        Shape of an image: height, width and, in colour, 3.
+    masks
+        Whether there is a mask for every digit.
+    """
+
+    slots: int
+    image: tuple[int, ...] = (SIZE, SIZE)
+    masks: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of a shard's arrays."""
+        return tuple(_COLUMNS) if self.masks else COLUMNS
+
+    def shape(self, column: str) -> tuple[int, ...]:
+        """Of one sample in one of a shard's arrays."""
+        sizes = {"k": (self.slots,), "image": self.image, "area": self.image[:2]}
+        parts = ((size,) if isinstance(size, int) else sizes[size] for size in _COLUMNS[column][1])
+        return tuple(chain.from_iterable(parts))
+
+    @property
+    def sample_bytes(self) -> int:
+        """Size of one sample in a shard, uncompressed."""
+        return sum(np.dtype(_COLUMNS[name][0]).itemsize * math.prod(self.shape(name)) for name in self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +98,13 @@ class Shard:
         Where the samples belong; `first` is the index of the first one in its split.
     spec_digest, digits_digest, classes
         What they were made from, and the base of the labels.
-    images : uint8 (n, 28, 28)
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
     labels : int64 (n,)
-        The number, sum of digit * classes**(k - 1 - slot).
+        The number, sum of digit * classes**(length - 1 - slot).
     digits : uint8 (n, k)
+        255 where the number is shorter; all factors are zero there.
     source_index : int32 (n, k)
-        Index into the source images of the split.
+        Index into the source images of the split; -1 without a digit.
     center : float32 (n, k, 2)
         x and y in slot units (20 pixels), y downwards.
     scale : float32 (n, k)
@@ -75,6 +114,8 @@ class Shard:
         Bit 0: left-right, bit 1: upside down.
     box : float32 (n, k, 4)
         x0, y0, x1, y1 of the slot's ink in the image, pixels.
+    masks : uint8 (n, k, H, W), or None
+        How much each digit covers each pixel, 0 to 255, before any other digit covers it.
     """
 
     split: SplitName
@@ -92,10 +133,16 @@ class Shard:
     rotation: NDArray[np.float32]
     flip: NDArray[np.uint8]
     box: NDArray[np.float32]
+    masks: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Give the number of samples."""
         return len(self.labels)
+
+    @property
+    def form(self) -> Form:
+        """What the samples look like."""
+        return Form(self.digits.shape[1], self.images.shape[1:], self.masks is not None)
 
 
 _ATTRIBUTES = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
@@ -109,7 +156,7 @@ def block_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> tuple
 
     Parameters
     ----------
-    images : uint8 (n, 28, 28)
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
         Starting at a multiple of 1000 samples.
     labels : int64 (n,)
     """
@@ -158,18 +205,9 @@ def shard_name(split: SplitName, index: int, total: int) -> str:
     return f"{split}-{index:05d}-of-{total:05d}.h5"
 
 
-def sample_bytes(slots: int) -> int:
-    """Size of one sample in a shard, uncompressed."""
-    return sum(np.dtype(kind).itemsize * int(np.prod(_shape(name, slots))) for name, (kind, _, _) in _COLUMNS.items())
-
-
-def column_type(column: str, slots: int) -> tuple[str, tuple[int, ...]]:
+def column_type(column: str, form: Form) -> tuple[str, tuple[int, ...]]:
     """Type of one of a shard's arrays, and the shape of one sample in it."""
-    return _COLUMNS[column][0], _shape(column, slots)
-
-
-def _shape(column: str, slots: int) -> tuple[int, ...]:
-    return tuple(slots if size == "k" else int(size) for size in _COLUMNS[column][1])
+    return _COLUMNS[column][0], form.shape(column)
 
 
 Pieces = list[memoryview]
@@ -231,7 +269,7 @@ def encode(shard: Shard, compression: Compression = "none") -> Pieces:
 
     Without compression the large ones are the shard's own arrays.
     """
-    arrays = {name: np.ascontiguousarray(getattr(shard, name), _COLUMNS[name][0]) for name in COLUMNS}
+    arrays = {name: np.ascontiguousarray(getattr(shard, name), _COLUMNS[name][0]) for name in shard.form.columns}
     chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
     sink = _Sink(*arrays.values())
     with _file(sink, "v108") as file:
@@ -296,16 +334,20 @@ def _decode(file: h5py.File, path: Path) -> Shard:
     attributes = dict(file.attrs)
     if attributes.pop("format", None) != FORMAT:
         raise BuildError(f"{path}: not a shard of format {FORMAT}")
-    slots = column_of(file, "digits", path).shape[-1]
+    image = column_of(file, "images", path).shape[1:]
+    form = Form(column_of(file, "digits", path).shape[-1], image, "masks" in file)
     count = len(column_of(file, "labels", path))
-    if count > MAX_SHARD or not 1 <= slots <= MAX_SLOTS:
+    if count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
         raise BuildError(
-            f"{path}: promises {count:,} samples of {slots} digits; {MAX_SHARD:,} of {MAX_SLOTS} are the most"
+            f"{path}: promises {count:,} samples of {form.slots} digits; {MAX_SHARD:,} of {MAX_SLOTS} are the most"
         )
+    if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
+        raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")
     arrays: dict[str, NDArray[Any]] = {}
-    for name, (kind, _, _) in _COLUMNS.items():
+    for name in form.columns:
+        kind, shape = column_type(name, form)
         dataset = column_of(file, name, path)
-        expected = (count, *_shape(name, slots))
+        expected = (count, *shape)
         if dataset.shape != expected or dataset.dtype != np.dtype(kind):
             raise BuildError(
                 f"{path}: {name} is {dataset.dtype} {dataset.shape}, should be {np.dtype(kind)} {expected}"
@@ -485,7 +527,13 @@ class Manifest(_Entry):
     seed: Count
     shard_size: Count
     compression: Compression
+    masks: bool = Field(default=False, description="whether the shards hold a mask for every digit")
     splits: dict[SplitName, SplitEntry]
+
+    @property
+    def form(self) -> Form:
+        """What the samples look like."""
+        return Form(len(self.spec["slots"]), Output.model_validate(self.spec.get("output", {})).shape, self.masks)
 
 
 def _seal(fields: dict[str, Any]) -> str:
@@ -495,7 +543,8 @@ def _seal(fields: dict[str, Any]) -> str:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """JSON text of a manifest, sealed with a digest of itself."""
-    fields = manifest.model_dump(mode="json")
+    # without masks as it was before there were any, so that earlier versions read it
+    fields = manifest.model_dump(mode="json", exclude=None if manifest.masks else {"masks"})
     return json.dumps({**fields, "digest": _seal(fields)}, indent=1).encode() + b"\n"
 
 
@@ -534,7 +583,7 @@ def read_manifest(root: Path) -> Manifest:
         raise BuildError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def virtual_bytes(shards: Sequence[ShardEntry], slots: int) -> bytes:
+def virtual_bytes(shards: Sequence[ShardEntry], form: Form) -> bytes:
     """Make the HDF5 file through which all of a split's shards read as one; they lie beside it.
 
     A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
@@ -542,8 +591,9 @@ def virtual_bytes(shards: Sequence[ShardEntry], slots: int) -> bytes:
     total = sum(shard.count for shard in shards)
     sink = _Sink()
     with _file(sink, "v110") as file:
-        for name, (kind, _, unit) in _COLUMNS.items():
-            shape = _shape(name, slots)
+        for name in form.columns:
+            kind, _, unit = _COLUMNS[name]
+            shape = form.shape(name)
             whole = h5py.h5s.create_simple((total, *shape))
             plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             plan.set_obj_track_times(False)  # which h5py's own virtual datasets leave on

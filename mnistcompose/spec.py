@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +30,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from .errors import InputError
 
-SIZE = 28  # pixels, both sides of an image
+SIZE = 28  # pixels, both sides of an image unless a layout says otherwise
+MAX_SIDE = 256  # pixels
 UNIT = 20  # canvas pixels a slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
@@ -132,6 +134,8 @@ Grey = Annotated[Varying, _Within(0, 128)]
 Share = Annotated[Varying, _Within(0, 1)]
 Coordinate = Annotated[Number, Field(ge=-10, le=10)]
 Length = Annotated[Number, Field(ge=0.5, le=4)]
+Extent = Annotated[Number, Field(ge=0.5, le=20)]
+Side = Annotated[int, Strict(), Field(ge=8, le=MAX_SIDE)]
 
 FlipName = Literal["none", "horizontal", "vertical", "both"]
 
@@ -157,8 +161,19 @@ def _shape(value: object) -> str:
     return "varying" if isinstance(value, Mapping | BaseModel) else "name"
 
 
+Byte = Annotated[int, Strict(), Field(ge=0, le=255)]
+Color = tuple[Byte, Byte, Byte]
+WHITE: Color = (255, 255, 255)
+
+
+class TintChoice(_Model):
+    """One of the listed colours, each as likely."""
+
+    choice: tuple[Color, ...] = Field(min_length=1, max_length=256, description="the colours to choose from")
+
+
 class Digit(_Model):
-    """How a digit is drawn. Applied in this order: flip, size, scale, rotation, position."""
+    """How a digit is drawn. Applied in this order: flip, size, scale, rotation, position, tint."""
 
     flip: Annotated[Annotated[FlipName, Tag("name")] | Annotated[FlipChoice, Tag("varying")], Discriminator(_shape)] = (
         Field(
@@ -176,6 +191,16 @@ class Digit(_Model):
     rotation: Angle = Field(default=0.0, description="degrees, counter-clockwise as seen (-360 to 360)")
     dx: Shift = Field(default=0.0, description="shift to the right of the slot's centre, slot units (-4 to 4)")
     dy: Shift = Field(default=0.0, description="shift downwards of the slot's centre, slot units (-4 to 4)")
+    anchor: Literal["ink", "image"] = Field(
+        default="ink",
+        description="what lies at the slot's centre: the middle of the digit's ink, or that of its source image",
+    )
+    tint: Annotated[Annotated[Color, Tag("name")] | Annotated[TintChoice, Tag("varying")], Discriminator(_shape)] = (
+        Field(
+            default=WHITE,
+            description="[red, green, blue] of full ink, 0 to 255, or {choice: [...]}; needs output.channels: 3",
+        )
+    )
 
 
 class Slot(Digit):
@@ -195,11 +220,57 @@ class Noise(_Model):
     impulse: Share = Field(default=0.0, description="share of an image's pixels replaced by black or white (0 to 1)")
 
 
+class Window(_Model):
+    """A fixed part of the canvas, to whole pixels of it (0.05 slot units); what lies beyond is cut off."""
+
+    center: tuple[Coordinate, Coordinate] = Field(
+        default=(0.0, 0.0), description="[x, y] of the window's centre, slot units (-10 to 10), y downwards"
+    )
+    width: Extent = Field(description="width of the window, slot units (0.5 to 20)")
+    height: Extent = Field(description="height of the window, slot units (0.5 to 20)")
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 on the canvas, whole pixels."""
+        left, top = (
+            round((middle - side / 2) * UNIT)
+            for middle, side in zip(self.center, (self.width, self.height), strict=True)
+        )
+        return left, top, left + round(self.width * UNIT), top + round(self.height * UNIT)
+
+
+class Output(_Model):
+    """What is made of the canvas: the part `crop`, stretched to `width` x `height`."""
+
+    width: Side = Field(default=SIZE, description="width of the images, pixels (8 to 256)")
+    height: Side = Field(default=SIZE, description="height of the images, pixels (8 to 256)")
+    channels: Literal[1, 3] = Field(default=1, description="1 for grey images, 3 for colour")
+    crop: Annotated[
+        Annotated[Literal["ink"], Tag("name")] | Annotated[Window, Tag("varying")], Discriminator(_shape)
+    ] = Field(default="ink", description="ink (the number's ink box), or a window {center, width, height}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image as it is stored: height, width and, in colour, 3."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
+
+_SHARED = {"composite", "length", "distinct", "noise", "output"}  # fields of all slots that determine pixels
+
+
+class LengthChoice(_Model):
+    """One of the listed numbers of digits, each as likely."""
+
+    choice: tuple[Annotated[int, Strict(), Field(ge=1, le=MAX_SLOTS)], ...] = Field(
+        min_length=1, max_length=256, description="the numbers of digits to choose from"
+    )
+
+
 class LayoutSpec(_Model):
     """A dataset's layout.
 
-    Slot 0 is the most significant digit. What determines pixels is `slots`, `digit`, `composite` and `noise`; `name`,
-    `description` and the counts do not, so that 300 images are a prefix of 60,000.
+    Slot 0 is the most significant digit. `name`, `description` and the counts determine no pixels, so that 300 images
+    are a prefix of 60,000; all else does.
     """
 
     name: StrictStr = Field(
@@ -218,7 +289,28 @@ class LayoutSpec(_Model):
         description="how digits meet: lighten (the brighter wins), add (clipped at white), screen, "
         "over (a later digit's ink covers the earlier ones)",
     )
+    length: Annotated[
+        Annotated[Literal["all"], Tag("name")] | Annotated[LengthChoice, Tag("varying")], Discriminator(_shape)
+    ] = Field(
+        default="all", description="how many of the slots are used, from the first: all, or {choice: [1, 2, ...]}"
+    )
+    distinct: StrictBool = Field(default=False, description="whether all digits of a number differ")
     noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
+    output: Output = Field(default_factory=Output, description="size and colour of the images, and what they show")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "LayoutSpec":
+        """What concerns several fields."""
+        if isinstance(self.length, LengthChoice) and max(self.length.choice) > len(self.slots):
+            raise ValueError(
+                f"length: {max(self.length.choice)} digits need as many slots; there are {len(self.slots)}"
+            )
+        for index, slot in enumerate(self.placed):
+            if slot.tint != WHITE and self.output.channels == 1:
+                raise ValueError(f"slots[{index}]: a tint needs output.channels: 3; the images are grey")
+            if slot.anchor == "image" and slot.size != "natural":
+                raise ValueError(f"slots[{index}]: anchor: image is for digits of size: natural, not for fitted ones")
+        return self
 
     @model_validator(mode="after")
     def _ink(self) -> "LayoutSpec":
@@ -256,9 +348,14 @@ class LayoutSpec(_Model):
         """
         fields = {
             "slots": [slot.model_dump(exclude_defaults=True) for slot in self.placed],
-            **self.model_dump(include={"composite", "noise"}, exclude_defaults=True),
+            **self.model_dump(include=_SHARED, exclude_defaults=True),
         }
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether images are grey, 28 x 28, cut to the ink, and show all slots: what the fast kernel makes."""
+        return self.output == Output() and self.length == "all"
 
     @cached_property
     def digest(self) -> str:
@@ -268,8 +365,16 @@ class LayoutSpec(_Model):
 
 def spec_names() -> list[str]:
     """Names of the bundled layouts, from the easiest two-digit one to the hardest three-digit one."""
-    entries = (entry.name for entry in files(f"{__package__}.specs").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
+    return _names(files(f"{__package__}.specs"))
+
+
+def extra_names() -> list[str]:
+    """Names of the bundled layouts that are not the paper's, but for other tasks, or other people's datasets."""
+    return _names(files(f"{__package__}.specs.extra"))
+
+
+def _names(folder: Traversable) -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_spec(name_or_path: str | Path) -> LayoutSpec:
@@ -292,13 +397,15 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
         There is no such layout, or the file cannot be read.
     """
     text = str(name_or_path)
-    if text in spec_names():
-        return (files(f"{__package__}.specs") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
+    for package, names in (("specs", spec_names()), ("specs.extra", extra_names())):
+        if text in names:
+            return (files(f"{__package__}.{package}") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
         return _read(path), text
-    close = get_close_matches(text.upper(), spec_names(), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "`mnistcompose spec list` shows the names"
+    known = {name.upper(): name for name in (*spec_names(), *extra_names())}
+    close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
     raise InputError(f"{text!r} is neither a bundled dataset nor a YAML file; {hint}")
 
 
@@ -422,7 +529,10 @@ class _Loader(yaml.SafeLoader):
 def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
     """Tell short lists and quantities, which a person writes on one line."""
     if isinstance(value, Mapping):
-        return not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
+        return (
+            not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
+            and "crop" not in value
+        )
     return not any(isinstance(each, dict) for each in value)
 
 
@@ -472,7 +582,9 @@ def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath,
 
 # --- pydantic's errors, for people ----------------------------------------------------------------------------------
 
-_KEYS_AT: dict[str, type[BaseModel]] = {"digit": Digit, "slots": Slot, "noise": Noise, "size": Fit}
+_KEYS_AT: dict[str, type[BaseModel]] = {
+    "digit": Digit, "slots": Slot, "noise": Noise, "size": Fit, "output": Output, "crop": Window,
+}  # fmt: skip
 _VARYING_KEYS = ("uniform", "normal", "choice")
 _WORDING = {
     "too_short": "should have at least {min_length} item(s), has {actual_length}",

@@ -16,9 +16,9 @@ from .builder import BUILD, OWN, SPLITS, Progress, compose, cores, is_intact, te
 from .digits import DigitBank, load_digits
 from .errors import BuildError, InputError
 from .location import locate
+from .sampling import ABSENT, numbers
 from .shards import (
     BLOCK,
-    COLUMNS,
     MANIFEST,
     FileEntry,
     Manifest,
@@ -193,20 +193,23 @@ def _shard_problems(
         return
     if list(block_digests(shard.images, shard.labels)) != entry.blocks:
         yield f"{path}: images and labels do not have the digests in the manifest"
-    weights = manifest.classes ** np.arange(len(spec.slots) - 1, -1, -1, dtype=np.int64)
-    wrong = np.flatnonzero(shard.digits.astype(np.int64) @ weights != shard.labels)
+    if shard.form != manifest.form:
+        yield f"{path}: holds {shard.form}, should be {manifest.form}"
+        return
+    wrong = np.flatnonzero(numbers(shard.digits, manifest.classes) != shard.labels)
     if len(wrong):
         yield f"{path}: the label of sample {entry.first + wrong[0]} is not the number that its digits make"
     if bank is not None:
         source = shard.source_index
-        if source.size and not 0 <= source.min() <= source.max() < len(bank.labels):
+        least = 0 if spec.length == "all" else -1
+        if source.size and not least <= source.min() <= source.max() < len(bank.labels):
             yield f"{path}: source_index leaves 0..{len(bank.labels) - 1}, the images of the {entry.split} split"
-        elif (bank.labels[source] != shard.digits).any():
+        elif (np.where(source < 0, ABSENT, bank.labels[source]) != shard.digits).any():
             yield f"{path}: digits are not those of the source images"
         for start, stop in runs:
-            again = compose(bank, spec, entry.split, manifest.seed, start, stop)
+            again = compose(bank, spec, entry.split, manifest.seed, start, stop, masks=manifest.masks)
             part = slice(start - entry.first, stop - entry.first)
-            for name in COLUMNS:
+            for name in manifest.form.columns:
                 if not np.array_equal(getattr(shard, name)[part], getattr(again, name)):
                     yield f"{path}: {name} of samples {start}..{stop - 1} differ from what the layout gives"
 

@@ -88,7 +88,7 @@ def test_a_dataset_is_what_the_manifest_says(finished: Path):
 @pytest.mark.parametrize("split", COUNTS)
 def test_labels_and_factors_are_those_drawn(finished: Path, split: str):
     bank = load_digits(split)
-    draws = draw(SPEC, split, 0, COUNTS[split], 0, len(bank.labels))
+    draws = draw(SPEC, split, 0, COUNTS[split], 0, bank)
     with h5py.File(finished / f"{split}.h5") as file:
         digits = bank.labels[file["source_index"][...]]
         assert np.array_equal(file["source_index"], draws.source)

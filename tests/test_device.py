@@ -24,7 +24,7 @@ def bank():
 
 
 def assert_same(bank, spec, count, seed=0):
-    draws = draw(spec, "train", 0, count, seed, len(bank.labels))
+    draws = draw(spec, "train", 0, count, seed, bank)
     images, boxes = render(bank, spec, draws)
     theirs, their_boxes = render_on_device(DeviceBank.of(bank, "cpu"), spec, draws)
     assert theirs.dtype == torch.uint8
@@ -66,7 +66,7 @@ def test_a_digit_without_ink_is_refused_as_by_the_kernel():
     images[0, 0, 0] = 33
     bank = DigitBank(images, np.zeros(1, np.uint8), np.array([[0, 0, 1, 1]], np.int16), 1, "")
     spec = parse_spec("name: x\nslots: [{center: [0, 0], dx: 0.02, scale: 0.4}]\n")
-    draws = draw(spec, "train", 5, 7, 0, 1)
+    draws = draw(spec, "train", 5, 7, 0, bank)
     with pytest.raises(InputError) as ours:
         render(bank, spec, draws)
     with pytest.raises(InputError) as theirs:

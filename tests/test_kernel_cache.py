@@ -17,7 +17,7 @@ from mnistcompose import draw, load_digits
 from mnistcompose.spec import parse_spec
 bank = load_digits("test")
 spec = parse_spec("name: x\\nslots: [{center: [0, 0]}]\\n")
-print(module.__file__, module.render(bank, spec, draw(spec, "test", 0, 3, 0, 10_000))[0].shape)
+print(module.__file__, module.render(bank, spec, draw(spec, "test", 0, 3, 0, bank))[0].shape)
 """
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import reference
@@ -7,15 +9,15 @@ from strategies import specs
 from mnistcompose import InputError, draw, load_digits, load_spec
 from mnistcompose.digits import INK
 from mnistcompose.overlap import overlap
-from mnistcompose.render import render
+from mnistcompose.render import render_with_masks
 from mnistcompose.spec import LayoutSpec, parse_spec
 
 BANK = load_digits("train")
 
 
 def measured(spec, count=32):
-    draws = draw(spec, "train", 0, count, 0, len(BANK.labels))
-    return overlap(BANK, spec, draws, render(BANK, spec, draws)[1])
+    draws = draw(spec, "train", 0, count, 0, BANK)
+    return overlap(render_with_masks(BANK, spec, draws)[2])
 
 
 def on_the_canvas(spec, draws, monkeypatch):
@@ -35,7 +37,7 @@ def batched(items, size):
 @pytest.mark.parametrize("name", ["MNIST-II-05", "MNIST-III-10"])
 def test_it_is_the_share_that_the_canvas_has(name, monkeypatch):
     spec = load_spec(name)
-    draws = draw(spec, "train", 0, 24, 0, len(BANK.labels))
+    draws = draw(spec, "train", 0, 24, 0, BANK)
     expected = on_the_canvas(spec, draws, monkeypatch)
     found = measured(spec, 24)
     assert abs(found - expected).max() < 0.05
@@ -54,10 +56,12 @@ def test_digits_apart_do_not_overlap_and_the_same_place_does():
 
 def test_noise_is_no_ink():
     layout = "name: x\nslots: [{center: [0, 0]}, {center: [0.7, 0]}]\n"
-    draws = draw(parse_spec(layout), "train", 0, 32, 0, len(BANK.labels))
-    boxes = render(BANK, parse_spec(layout), draws)[1]
-    loud = LayoutSpec.model_validate({**parse_spec(layout).model_dump(), "noise": {"gaussian": 100, "impulse": 0.5}})
-    assert np.array_equal(overlap(BANK, loud, draws, boxes), overlap(BANK, parse_spec(layout), draws, boxes))
+    quiet = parse_spec(layout)
+    loud = LayoutSpec.model_validate({**quiet.model_dump(), "noise": {"gaussian": 100, "impulse": 0.5}})
+    draws = draw(loud, "train", 0, 32, 0, BANK)
+    still = dataclasses.replace(draws, gaussian=0 * draws.gaussian, impulse=0 * draws.impulse)
+    masks, without = (render_with_masks(BANK, loud, each)[2] for each in (draws, still))
+    assert np.array_equal(masks, without)
 
 
 @given(spec=specs())

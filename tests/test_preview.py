@@ -36,7 +36,7 @@ def test_a_sheet_shows_the_first_training_images():
     picture = sheet(samples, 3)
     assert all(shows(picture, image) for image in samples.images)
     assert not shows(picture, compose_samples(SPEC, 7, seed=3).images[6])
-    source = draw(SPEC, "train", 0, 6, 3, 60_000).source
+    source = draw(SPEC, "train", 0, 6, 3, load_digits("train")).source
     assert samples.digits.tolist() == load_digits("train").labels[source].tolist()
 
 

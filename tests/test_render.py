@@ -26,7 +26,7 @@ def bank():
 
 
 def drawn(bank, spec, start, stop, seed=0, split="train"):
-    return draw(spec, split, start, stop, seed, len(bank.labels))
+    return draw(spec, split, start, stop, seed, bank)
 
 
 def noiseless(draws):
@@ -35,7 +35,9 @@ def noiseless(draws):
 
 def chosen(draws, indices):
     """The draws of some samples, in any order."""
-    return replace(draws, **{f.name: getattr(draws, f.name)[indices] for f in fields(draws)})
+    return replace(
+        draws, **{f.name: values[indices] for f in fields(draws) if (values := getattr(draws, f.name)) is not None}
+    )
 
 
 # --- against the reference ------------------------------------------------------------------------------------------

@@ -6,27 +6,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mnistcompose import load_digits
+from mnistcompose.digits import DigitBank
 from mnistcompose.sampling import ANGLE, POSITION, SCALE, draw, draw_at
 from mnistcompose.spec import NORMAL_CUT, load_spec, parse_spec, spec_names
 
-POOL = 60_000
+BANK = load_digits("train")
+POOL = len(BANK.labels)
 COUNTS = st.integers(0, 40)
 
 
+def fields(draws):
+    return [f.name for f in dataclasses.fields(draws) if getattr(draws, f.name) is not None]
+
+
 def equal(a, b):
-    return all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in fields(a))
 
 
 def join(a, b):
-    arrays = [f.name for f in dataclasses.fields(a)]
+    arrays = fields(a)
     return dataclasses.replace(a, **{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in arrays})
 
 
 @given(st.sampled_from(spec_names()), st.integers(0, 10**12), COUNTS, COUNTS, st.integers(0, 2**63))
 def test_a_range_is_the_join_of_its_parts(name, start, first, second, seed):
     spec, stop = load_spec(name), start + first + second
-    whole = draw(spec, "train", start, stop, seed, POOL)
-    parts = draw(spec, "train", start, start + first, seed, POOL), draw(spec, "train", start + first, stop, seed, POOL)
+    whole = draw(spec, "train", start, stop, seed, BANK)
+    parts = draw(spec, "train", start, start + first, seed, BANK), draw(spec, "train", start + first, stop, seed, BANK)
     assert len(whole) == first + second
     assert equal(whole, join(*parts))
 
@@ -39,28 +46,28 @@ def test_a_range_is_the_join_of_its_parts(name, start, first, second, seed):
 )
 def test_scattered_samples_are_those_of_their_ranges(name, split, indices, seed):
     spec = load_spec(name)
-    scattered = draw_at(spec, split, np.array(indices, np.int64), seed, POOL)
+    scattered = draw_at(spec, split, np.array(indices, np.int64), seed, BANK)
     assert len(scattered) == len(indices)
     for row, index in enumerate(indices):
-        own = draw(spec, split, index, index + 1, seed, POOL)
-        for field in dataclasses.fields(own):
-            assert np.array_equal(getattr(scattered, field.name)[row], getattr(own, field.name)[0])
+        own = draw(spec, split, index, index + 1, seed, BANK)
+        for name in fields(own):
+            assert np.array_equal(getattr(scattered, name)[row], getattr(own, name)[0])
 
 
 @given(st.sampled_from(spec_names()), st.integers(0, 2**63))
 def test_seed_split_and_layout_each_change_the_draws(name, seed):
     spec = load_spec(name)
-    base = draw(spec, "train", 0, 50, seed, POOL).source
+    base = draw(spec, "train", 0, 50, seed, BANK).source
     other = parse_spec("name: other\nslots: [" + "{center: [0, 0]}, " * len(spec.slots) + "]")
-    assert not np.array_equal(base, draw(spec, "train", 0, 50, seed + 1, POOL).source)
-    assert not np.array_equal(base, draw(spec, "test", 0, 50, seed, POOL).source)
-    assert not np.array_equal(base, draw(other, "train", 0, 50, seed, POOL).source)
+    assert not np.array_equal(base, draw(spec, "train", 0, 50, seed + 1, BANK).source)
+    assert not np.array_equal(base, draw(spec, "test", 0, 50, seed, BANK).source)
+    assert not np.array_equal(base, draw(other, "train", 0, 50, seed, BANK).source)
 
 
 def test_the_stream_never_changes():
     """Raw Philox outputs, so that neither numpy nor a new optional field can move a published dataset."""
     slots = "[{center: [0, 0], dx: {uniform: [-1, 1]}, dy: {normal: [0, 0.5]}}, {center: [1, 0]}]"
-    draws = draw(parse_spec(f"name: x\nslots: {slots}\n"), "train", 7, 9, 0, POOL)
+    draws = draw(parse_spec(f"name: x\nslots: {slots}\n"), "train", 7, 9, 0, BANK)
     assert draws.source.tolist() == [[50331, 29363], [23207, 30729]]
     assert draws.center.tolist() == [[[-715, 131], [4096, 0]], [[-4082, -863], [4096, 0]]]
     assert draws.noise_key.tolist() == [6105914748494636475, 10186299800456433150]
@@ -80,7 +87,7 @@ noise: {gaussian: {uniform: [1, 3]}, impulse: {normal: [0.5, 0.1]}}
 
 
 def test_values_follow_their_distributions():
-    draws = draw(SPREAD, "train", 0, 20_000, 3, POOL)
+    draws = draw(SPREAD, "train", 0, 20_000, 3, BANK)
     sure = 1e-4  # the draws are fixed, so this passes always or never
 
     def fits(values, distribution):
@@ -100,7 +107,7 @@ def test_values_follow_their_distributions():
 
 
 def test_quantities_are_independent_of_each_other_and_of_the_neighbours():
-    draws = draw(SPREAD, "train", 0, 20_000, 4, POOL)
+    draws = draw(SPREAD, "train", 0, 20_000, 4, BANK)
     columns = [draws.source[:, 0], draws.center[:, 0, 0], draws.center[:, 0, 1], draws.rotation[:, 0], draws.gaussian]
     columns += [np.roll(column, 1) for column in columns]
     correlation = np.corrcoef(np.array(columns, float)) - np.eye(len(columns))
@@ -109,7 +116,11 @@ def test_quantities_are_independent_of_each_other_and_of_the_neighbours():
 
 @pytest.mark.parametrize("pool", [1, 2, 10_000, 2**31 - 1])
 def test_source_indices_stay_in_the_pool(pool):
-    source = draw(SPREAD, "test", 0, 5000, 0, pool).source
+    labels, boxes = (
+        np.broadcast_to(np.zeros(1, kind), (pool, *shape)) for kind, shape in ((np.uint8, ()), (np.int16, (4,)))
+    )
+    bank = DigitBank(np.zeros((1, 28, 28), np.uint8), labels, boxes, 10, "")
+    source = draw(SPREAD, "test", 0, 5000, 0, bank).source
     assert source.min() >= 0
     assert source.max() < pool
     if pool <= 2:

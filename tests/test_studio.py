@@ -64,7 +64,7 @@ def samples(client, text=TEXT, **more):
 def test_the_samples_are_those_of_the_dataset(name):
     spec, bank = load_spec(name), load_digits("train")
     answer = samples(studio(), dump_spec(spec), seed=7, first=640)
-    draws = draw(spec, "train", 640, 704, 7, len(bank.labels))
+    draws = draw(spec, "train", 640, 704, 7, bank)
     images, boxes = render(bank, spec, draws)
     assert b64decode(answer["images"]) == images.tobytes()
     assert np.allclose(answer["boxes"], boxes, atol=0.006)
@@ -435,7 +435,7 @@ def test_a_slider_changes_the_pictures_and_the_text_and_is_saved(browser, tmp_pa
 
 def test_the_labels_on_the_page_are_those_of_the_dataset(page):
     spec, bank = parse_spec(TEXT), load_digits("train")
-    numbers, _ = labels(bank, draw(spec, "train", 0, 64, 0, len(bank.labels)))
+    numbers, _ = labels(bank, draw(spec, "train", 0, 64, 0, bank))
     assert page.labels() == [f"{number:02d}" for number in numbers]
 
 

@@ -2,16 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..sampling import ABSENT
 from ..shards import Shard, SplitName
 from .source import Source, factors, image_set, key, png
 
 DATA = None
 TASKS = ("object-detection",)
+
+HALF = 128  # of a mask's 255
 
 
 def check(_source: Source) -> None:
@@ -39,7 +46,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
         file.write(f'{json.dumps(head)[:-1]}, "images": [')
         comma = "\n"
         for shard in shards:
-            height, width = shard.images.shape[1:]
+            height, width = shard.images.shape[1:3]
             rows = zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
             for index, (image, label, values) in enumerate(rows, shard.first):
                 name = f"{key(index)}.png"
@@ -53,7 +60,8 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
                     "number": label,
                 }
                 file.write(comma + json.dumps(entry))
-                boxes.write(comma + ",\n".join(json.dumps(box) for box in _annotations(index, values)))
+                masks = None if shard.masks is None else shard.masks[index - shard.first]
+                boxes.write(comma + ",\n".join(json.dumps(box) for box in _annotations(index, values, masks)))
                 comma = ",\n"
         file.write('\n], "annotations": [')
         boxes.seek(0)
@@ -61,10 +69,12 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
         file.write("\n]}\n")
 
 
-def _annotations(index: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each digit's box; numbered from 1, since COCO's own evaluation takes 0 for none."""
+def _annotations(index: int, values: dict[str, Any], masks: NDArray[np.uint8] | None) -> Iterator[dict[str, Any]]:
+    """Each digit's box and mask; numbered from 1, since COCO's own evaluation takes 0 for none."""
     slots = len(values["digits"])
     for slot, (digit, (x0, y0, x1, y1)) in enumerate(zip(values["digits"], values["box"], strict=True)):
+        if digit == ABSENT:
+            continue
         width, height = round(x1 - x0, 6), round(y1 - y0, 6)
         others = {name: column[slot] for name, column in values.items() if name not in ("digits", "box")}
         yield {
@@ -74,9 +84,18 @@ def _annotations(index: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]
             "bbox": [x0, y0, width, height],
             "area": round(width * height, 6),
             "iscrowd": 0,
+            **(_segmentation(masks[slot]) if masks is not None else {}),
             "slot": slot,
             **others,
         }
+
+
+def _segmentation(mask: NDArray[np.uint8]) -> dict[str, Any]:
+    """Pixels that a digit covers by half at least, as COCO's runs: column by column, off and on in turn."""
+    on = mask.T.ravel() >= HALF
+    edges = np.flatnonzero(np.diff(on, prepend=False)).tolist()
+    runs = [stop - start for start, stop in pairwise([0, *edges, on.size])]
+    return {"segmentation": {"counts": runs, "size": list(mask.shape)}, "area": int(on.sum())}
 
 
 def usage(source: Source) -> str:
@@ -88,6 +107,7 @@ def usage(source: Source) -> str:
         "A category is a digit, and its id the digit itself, from 0 on (some detectors keep 0 for the background). A "
         "box is x, y, width and height in output pixels, around the digit's ink before another digit covers it. An "
         "annotation also has `slot` and that digit's factors, an image its `number`."
+        + (" `segmentation` holds the pixels that the digit covers by half at least." if source.form.masks else "")
     )
 
 

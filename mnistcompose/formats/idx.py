@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..shards import Shard, SplitName, column_type
-from ..shards import sample_bytes as stored_bytes
 from .source import FACTORS, Source
 
 DATA = None
@@ -24,7 +23,9 @@ _MAX = 2**32 - 1  # samples that a header can promise
 
 
 def check(source: Source) -> None:
-    """Refuse labels and counts that IDX has no room for."""
+    """Refuse colours, labels and counts that torchvision's classes, or IDX, have no room for."""
+    if source.spec.output.channels > 1:
+        raise InputError(f"{source.spec.name}: MNIST's classes read grey images, not colour; use png, npz or parquet")
     if source.numbers > 2**31:
         raise InputError(f"{source.spec.name}: IDX has no integers for {source.numbers:,} numbers; use npz or parquet")
     if (most := max(map(source.count, source.splits))) > _MAX:
@@ -33,7 +34,7 @@ def check(source: Source) -> None:
 
 def sample_bytes(source: Source) -> int:
     """Those of a shard."""
-    return stored_bytes(source.slots)
+    return source.form.sample_bytes
 
 
 def _as_mnist(source: Source) -> bool:
@@ -48,8 +49,8 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
         stem, labels = folder / "MNIST" / "raw" / {"train": "train", "test": "t10k"}[split], "|u1"
     else:
         stem, labels, table = folder / "QMNIST" / "raw" / f"qmnist-{split}", "<i4", (1 + slots,)
-    kinds = {"images": column_type("images", slots), "labels": (labels, table)}
-    kinds |= {name: column_type(name, slots) for name in FACTORS}
+    kinds = {"images": column_type("images", source.form), "labels": (labels, table)}
+    kinds |= {name: column_type(name, source.form) for name in FACTORS}
     with ExitStack() as stack:
         files = {}
         for name, (kind, shape) in kinds.items():

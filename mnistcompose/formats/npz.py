@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..shards import COLUMNS, Shard, SplitName, column_type
-from ..shards import sample_bytes as stored_bytes
+from ..shards import Shard, SplitName, column_type
 from .source import Source
 
 DATA = None
@@ -26,22 +25,22 @@ def check(_source: Source) -> None:
 
 def sample_bytes(source: Source) -> int:
     """Once as columns, and once in the archive."""
-    return 2 * stored_bytes(source.slots)
+    return 2 * source.form.sample_bytes
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
     """Write `train.npz` or `test.npz`: an archive is written array by array, so that these are laid aside first."""
     with TemporaryDirectory(dir=folder) as aside:
-        paths = {name: Path(aside) / f"{name}.npy" for name in COLUMNS}
+        paths = {name: Path(aside) / f"{name}.npy" for name in source.form.columns}
         with ExitStack() as stack:
             files = {name: stack.enter_context(path.open("xb")) for name, path in paths.items()}
             for name, file in files.items():
-                kind, shape = column_type(name, source.slots)
+                kind, shape = column_type(name, source.form)
                 header = {"descr": kind, "fortran_order": False, "shape": (source.count(split), *shape)}
                 np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
                 for name, file in files.items():
-                    file.write(np.ascontiguousarray(getattr(shard, name), column_type(name, source.slots)[0]).data)
+                    file.write(np.ascontiguousarray(getattr(shard, name), column_type(name, source.form)[0]).data)
         with zipfile.ZipFile(folder / f"{split}.npz", "x") as archive:
             for path in paths.values():
                 member = zipfile.ZipInfo(path.name)  # dated 1980: the same bytes every time
@@ -50,13 +49,16 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
                 path.unlink()
 
 
-def usage(_source: Source) -> str:
+def usage(source: Source) -> str:
     """Say how NumPy reads it."""
+    shape = ", ".join(map(str, source.form.image))
+    masks = " So are the masks, uint8 (N, k, height, width)." if source.form.masks else ""
     return (
         "```python\nimport numpy as np\n\n"
         'with np.load(f"{folder}/train.npz", allow_pickle=False) as train:\n'
-        '    images, numbers = train["images"], train["labels"]   # uint8 (N, 28, 28), int64 (N,)\n```\n\n'
-        "The factors are arrays of the same file."
+        '    images, numbers = train["images"], train["labels"]   '
+        f"# uint8 (N, {shape}), int64 (N,)\n```\n\n"
+        f"The factors are arrays of the same file.{masks}"
     )
 
 

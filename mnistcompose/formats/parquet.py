@@ -54,7 +54,7 @@ def _schema(source: Source) -> "pa.Schema":
     """Columns, with the features they are for `datasets`."""
     import pyarrow as pa
 
-    types = {name: column_type(name, source.slots) for name in FACTORS}
+    types = {name: column_type(name, source.form) for name in FACTORS}
     fields = [
         pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
         pa.field("label", pa.int64()),
@@ -146,7 +146,7 @@ def record_set(source: Source, split: SplitName) -> tuple[list[dict[str, Any]], 
         {"name": "label", "description": "The number.", "dataType": "sc:Integer", **column("label")},
     ]
     for name in FACTORS:
-        kind, shape = column_type(name, source.slots)
+        kind, shape = column_type(name, source.form)
         if len(shape) == 1:
             about = {"name": name, "description": f"Of each digit: {UNITS[name]}.", "repeated": True}
             fields.append({**about, "dataType": lists[np.dtype(kind).kind], **column(name)})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..shards import COLUMNS, Manifest, Shard, SplitName
+from ..shards import COLUMNS, Form, Manifest, Shard, SplitName
 from ..spec import LayoutSpec
 
 FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
@@ -41,6 +41,17 @@ class Source:
         return len(self.spec.slots)
 
     @property
+    def form(self) -> Form:
+        """What the samples look like."""
+        return self.manifest.form
+
+    @property
+    def pixels(self) -> str:
+        """Size and kind of the images, in words."""
+        height, width, *colors = self.form.image
+        return f"{width} x {height} {'colour' if colors else 'grey'} pixels"
+
+    @property
     def numbers(self) -> int:
         """How many different numbers there can be."""
         return int(self.manifest.classes**self.slots)
@@ -60,7 +71,7 @@ def key(index: int) -> str:
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
-    """Encode an image (height, width) losslessly."""
+    """Encode an image, (height, width) or (height, width, 3), losslessly."""
     with io.BytesIO() as file:
         Image.fromarray(image).save(file, "PNG")
         return file.getvalue()
@@ -102,6 +113,6 @@ def _cut(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Shard]]:
         while start < len(shard):
             number, offset = divmod(shard.first + start, size)
             stop = min(start + size - offset, len(shard))
-            part = {name: getattr(shard, name)[start:stop] for name in COLUMNS}
+            part = {name: getattr(shard, name)[start:stop] for name in shard.form.columns}
             yield number, replace(shard, first=shard.first + start, **part)
             start = stop

@@ -53,11 +53,13 @@ def usage(source: Source) -> str:
     """Say how webdataset reads it."""
     split = source.splits[0]
     last = (source.count(split) - 1) // source.per_tar
+    pixels, shape = "l" if source.spec.output.channels == 1 else "rgb", ", ".join(map(str, source.form.image))
     span = f"{{{0:0{_DIGITS}d}..{last:0{_DIGITS}d}}}"
     return (
         "```python\nimport webdataset as wds\n\n"
         f'{split} = wds.WebDataset(folder + "/{split}-{span}.tar", shardshuffle=False)\n'
-        f'for image, number, factors in {split}.decode("l8").to_tuple("png", "cls", "json"): ...  # uint8 (28, 28)\n'
+        f'for image, number, factors in {split}.decode("{pixels}8").to_tuple("png", "cls", "json"):\n'
+        f"    ...   # an image is uint8 ({shape})\n"
         "```"
     )
 

@@ -26,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BuildError, InputError
+from ..sampling import ABSENT
 from ..shards import write_file
 from ..spec import LayoutError, LayoutSpec, Problem, parse_spec
 from .samples import Samples, compose_samples
@@ -251,9 +252,10 @@ def _pictures(samples: Samples) -> dict[str, Any]:
     return {
         "problems": [],
         "images": b64encode(samples.images.data).decode(),
+        "shape": samples.images.shape[1:],
         "boxes": samples.boxes.round(2).tolist(),
         "labels": samples.labels.tolist(),
-        "digits": samples.digits.tolist(),
+        "digits": [[digit for digit in own if digit != ABSENT] for own in samples.digits.tolist()],
         "overlap": samples.overlap.round(4).tolist(),
         "classes": samples.classes,
     }

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..digits import load_digits
 from ..overlap import overlap
-from ..render import Boxes, Images, labels, render
+from ..render import Boxes, Images, labels, render_with_masks
 from ..sampling import draw
 from ..spec import LayoutSpec
 
@@ -21,7 +21,7 @@ class Samples:
 
     Attributes
     ----------
-    images : uint8 (n, 28, 28)
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
     boxes : float32 (n, k, 4)
         x0, y0, x1, y1 of each slot's ink in the image, pixels.
     labels : int64 (n,)
@@ -49,8 +49,7 @@ def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Path | None
         A digit leaves no ink at its size, or the numbers are too large for labels.
     """
     bank = load_digits("train", digits)
-    draws = draw(spec, "train", first, first + COUNT, seed, len(bank.labels))
+    draws = draw(spec, "train", first, first + COUNT, seed, bank)
     numbers, shown = labels(bank, draws)
-    images, boxes = render(bank, spec, draws)
-    covered = overlap(bank, spec, draws, boxes)
-    return Samples(images, boxes, numbers, shown, covered, bank.classes ** len(spec.slots))
+    images, boxes, masks = render_with_masks(bank, spec, draws)
+    return Samples(images, boxes, numbers, shown, overlap(masks), bank.classes ** len(spec.slots))

@@ -1,8 +1,7 @@
 // The studio's page. Data flows one way: a form field changes `layout.fields`, the editor changes `layout.text`; the
 // server makes of either the other one and the samples, and its answer is what is shown.
 
-const SIDE = 28;
-const ENLARGED = 4; // canvas pixels an image pixel
+const TILE = 112; // canvas pixels of an image's longer side
 const COUNT = 64;
 const NORMAL_CUT = 3; // standard deviations, where a normal distribution ends
 const INHERITS = { slots: "digit" }; // what an entry of the list leaves out comes from there
@@ -128,9 +127,9 @@ function buildForm() {
 
 function sections() {
   const made = [];
-  let plain = []; // neighbours that are no objects make one section
+  let plain = []; // neighbours that are no objects; the first of them make a section
   const close = () => {
-    if (plain.length > 1) made.push(section(["dataset"], "Dataset", "name and size", plain.flatMap(([p, s]) => field(p, s)), false));
+    if (made.length === 0) made.push(section(["dataset"], "Dataset", "name and size", plain.flatMap(([p, s]) => field(p, s)), false));
     else made.push(...plain.flatMap(([p, s]) => field(p, s)));
     plain = [];
   };
@@ -264,18 +263,20 @@ function choose(path, node, options, value, change, ...below) {
   const known = options.map((option) => (Array.isArray(option) ? option : [option, words(String(option))]));
   if (!known.some(([each]) => each === value)) known.unshift([value, `${shown(value)} (in the text)`]);
   const made = element("select", marked(path), ...known.map(([each, label]) => new Option(label, each, false, each === value)));
-  made.addEventListener("input", () => change(made.value));
+  made.addEventListener("input", () => change(known.find(([each]) => String(each) === made.value)[0]));
   return row(path, node, made, ...below);
 }
 
 // A list of free length, as words between commas.
 function listed(path, node) {
   const value = read(path);
-  const text = Array.isArray(value) ? value.map(shown).join(", ") : shown(value);
+  const inner = resolve(node.items);
+  const text = Array.isArray(value) && !inner.prefixItems ? value.map(shown).join(", ") : shown(value);
   const made = element("input", marked(path, { value: text, title: node.description, className: "wide" }));
   made.setAttribute("aria-label", `${words(path.at(-2) ?? "")}: ${node.description}, with commas between`);
-  const one = resolve(node.items).type === "number" ? number : (word) => word;
+  const one = ["number", "integer"].includes(inner.type) ? number : (word) => word;
   made.addEventListener("input", () => {
+    if (inner.prefixItems) return write(path, json(made.value)); // lists in a list, as they are in the text
     const parts = made.value.split(",").map((part) => part.trim());
     write(path, parts.filter((part, index) => part || index < parts.length - 1).map(one));
   });
@@ -294,6 +295,7 @@ function variant(path, node, inherited) {
   const value = read(path) ?? (inherited ? undefined : node.default);
   const fits = ({ key, form, value: word }) => {
     if (!form) return value === word;
+    if (form.prefixItems) return Array.isArray(value);
     if (!form.properties) return typeof value === "number" || (typeof value === "string" && !forms.some((f) => f.value !== undefined));
     return isObject(value) && Object.keys(form.properties).some((name) => name in value);
   };
@@ -312,6 +314,7 @@ function variant(path, node, inherited) {
 
 // The controls of one form of a quantity, each over the whole width of its row.
 function parts(path, form, bounds, standard) {
+  if (form.prefixItems) return [wide(color(path))];
   if (!form.properties) return [wide(slider(path, "", { ...form, ...bounds }, {}, standard, "-value"))];
   return Object.entries(form.properties).flatMap(([name, given]) => {
     const [own, node] = [[...path, name], resolve(given)];
@@ -329,6 +332,7 @@ function wide(made) {
 // What a quantity starts with when it is given another form: near what it was.
 function begin(form, value, node) {
   const middle = typeof value === "number" ? value : mean(value) ?? Number(node.default) ?? 0;
+  if (form.prefixItems) return value?.choice?.[0] ?? node.default;
   if (!form.properties) return Number.isFinite(middle) ? middle : 0;
   const [low, high] = [node.minimum ?? -Infinity, node.maximum ?? Infinity];
   const spread = Number.isFinite(high - low) ? tidy((high - low) / 40, 2) : 0;
@@ -336,7 +340,11 @@ function begin(form, value, node) {
   const starts = {
     uniform: () => [clipped(middle - spread), clipped(middle + spread)],
     normal: () => [middle, tidy(Math.min(spread / 2, (high - middle) / NORMAL_CUT, (middle - low) / NORMAL_CUT), 3)],
-    choice: (list) => (resolve(list.items).enum ? resolve(list.items).enum.slice(0, 2) : [middle]),
+    choice: (list) => {
+      const inner = resolve(list.items);
+      if (inner.prefixItems) return [Array.isArray(value) ? value : node.default];
+      return inner.enum ? inner.enum.slice(0, 2) : [Number.isFinite(middle) ? middle : (inner.minimum ?? 0)];
+    },
   };
   return Object.fromEntries(
     (form.required ?? []).map((name) => [name, starts[name]?.(resolve(form.properties[name])) ?? 1]),
@@ -361,6 +369,17 @@ function pair(path, node, bounds, flush) {
   });
   const places = node.prefixItems.map((_, index) => problemPlace([...path, index]));
   return element("div", {}, ...made.flatMap((each, index) => [each, places[index]]), problemPlace(path));
+}
+
+// Red, green and blue, 0 to 255, in the browser's own colour field.
+function color(path) {
+  const value = read(path) ?? [255, 255, 255];
+  const code = `#${value.map((each) => Number(each).toString(16).padStart(2, "0")).join("")}`;
+  const made = element("input", marked(path, { type: "color", value: code }));
+  made.addEventListener("input", () => {
+    write(path, [1, 3, 5].map((start) => parseInt(made.value.slice(start, start + 2), 16)));
+  });
+  return element("div", {}, made);
 }
 
 // A slider, and a field for what is beyond it or finer. Where much is allowed, the slider spans a quarter of it, and
@@ -404,6 +423,15 @@ function slider(path, label, node, { flush = false } = {}, standard = 0, suffix 
 
 const tidy = (value, digits) => Number(value.toFixed(digits));
 const shown = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value ?? ""));
+
+// A list if it is one; else the words, of which the server says what is wrong.
+function json(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
 
 // A number if it is one; else the words, of which the server says what is wrong.
 function number(text) {
@@ -460,9 +488,9 @@ function goTo(line) {
 // --- the samples -----------------------------------------------------------------------------------------------------
 
 let page = 0; // of 64 samples
-const sheet = new OffscreenCanvas(SIDE, SIDE * COUNT);
+const sheet = new OffscreenCanvas(1, 1);
 const tiles = Array.from({ length: COUNT }, () => {
-  const canvas = element("canvas", { width: SIDE * ENLARGED, height: SIDE * ENLARGED, aria: { hidden: "true" } });
+  const canvas = element("canvas", { width: TILE, height: TILE, aria: { hidden: "true" } });
   const caption = element("figcaption");
   const tile = element("figure", {}, canvas, caption);
   tile.setAttribute("role", "listitem");
@@ -472,21 +500,30 @@ const tiles = Array.from({ length: COUNT }, () => {
 
 function paint() {
   const bytes = Uint8Array.from(atob(answer.images), (letter) => letter.charCodeAt(0));
-  const image = new ImageData(SIDE, SIDE * COUNT);
-  new Uint32Array(image.data.buffer).set(Uint32Array.from(bytes, (grey) => (0xff << 24) | (grey * 0x10101)));
+  const [height, width, channels = 1] = answer.shape;
+  const image = new ImageData(width, height * COUNT);
+  for (let place = 0; place < width * height * COUNT; place += 1) {
+    for (let color = 0; color < 3; color += 1) {
+      image.data[4 * place + color] = bytes[channels * place + (channels > 1 ? color : 0)];
+    }
+    image.data[4 * place + 3] = 255;
+  }
+  Object.assign(sheet, { width, height: height * COUNT });
   sheet.getContext("2d").putImageData(image, 0, 0);
+  const scale = TILE / Math.max(width, height);
   const framed = $("boxes").checked;
   const far = answer.digits.some((digits) => digits.some((digit) => digit > 9));
   tiles.forEach(({ tile, caption, pen }, index) => {
-    const size = SIDE * ENLARGED;
-    pen.imageSmoothingEnabled = false;
-    pen.drawImage(sheet, 0, index * SIDE, SIDE, SIDE, 0, 0, size, size);
+    Object.assign(pen.canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+    pen.imageSmoothingEnabled = scale < 1;
+    pen.drawImage(sheet, 0, index * height, width, height, 0, 0, pen.canvas.width, pen.canvas.height);
     pen.lineWidth = 3;
     if (framed) {
       answer.boxes[index].forEach(([x0, y0, x1, y1], slot) => {
-        const [left, top] = [x0 * ENLARGED + 1.5, y0 * ENLARGED + 1.5];
+        if (x1 <= x0) return; // a digit that a shorter number lacks
+        const [left, top] = [x0 * scale + 1.5, y0 * scale + 1.5];
         pen.strokeStyle = BOX_COLORS[slot];
-        pen.strokeRect(left, top, Math.max((x1 - x0) * ENLARGED - 3, 1), Math.max((y1 - y0) * ENLARGED - 3, 1));
+        pen.strokeRect(left, top, Math.max((x1 - x0) * scale - 3, 1), Math.max((y1 - y0) * scale - 3, 1));
       });
     }
     caption.className = far ? "far" : "";

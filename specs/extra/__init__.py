@@ -1,0 +1,1 @@
+"""Layouts beyond the paper's, each an example of something else that one can make."""
