@@ -71,7 +71,14 @@ class Dataset:
 
     augmentation = None
     resident = True
-    input_shape = INPUT_SHAPE
+
+    def __post_init__(self) -> None:
+        _check_length(self.spec)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.spec.output.channels, self.spec.output.height, self.spec.output.width
 
     @property
     def name(self) -> str:
@@ -91,10 +98,11 @@ class Dataset:
             "digits": self.digits,
             "data_seed": self.seed,
             "splits": {name: dict(entry) for name, entry in self.splits.items()},
+            **({"input_shape": list(self.input_shape)} if self.input_shape != INPUT_SHAPE else {}),
         }
 
     def load(self, split: Split, target: Target, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images uint8 (N, 1, 28, 28), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
+        """Images uint8 (N, C, H, W), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
         if self.root is not None:
             return ShardedDigits(self.root, cast(SplitName, split), target=target).as_tensors(device)
         length = self.splits[split]["images"]
@@ -141,7 +149,16 @@ def open_dataset(
     else:
         spec = load_spec(name)
         root = folder / (spec.name if seed == 0 else f"{spec.name}-seed{seed}")
+    _check_length(spec)  # before anything is built
     return _composed(spec, seed) if validation else _built(spec, seed, root, building)
+
+
+def _check_length(spec: LayoutSpec) -> None:
+    if spec.length != "all":
+        raise InputError(
+            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (ShardedDigits gives "
+            "the data to others)"
+        )
 
 
 def _composed(spec: LayoutSpec, seed: int) -> Dataset:

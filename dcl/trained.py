@@ -51,7 +51,7 @@ class Trained:
         """Refuse a network for other images than those of numbers."""
         if self.input_shape != INPUT_SHAPE:
             model, dataset = self.identity["model"], self.identity["dataset"]
-            raise InputError(f"{model} was trained on {dataset}; only models of numbers read pictures")
+            raise InputError(f"{model} was trained on {dataset}; only models of numbers in 28 x 28 grey pixels read pictures")
 
     def image_set(self, name: str, root: Path) -> ImageSet:
         """Open a set of natural images, to be prepared as this network's own was."""
@@ -84,7 +84,7 @@ def load_trained(run: Path) -> Trained:
 
 
 def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
-    """Test images uint8 (N, 1, 28, 28) and digits int64 (N, k) of the bundled layout that a network was trained on.
+    """Test images uint8 (N, C, H, W) and digits int64 (N, k) of the bundled layout that a network was trained on.
 
     Raises
     ------
