@@ -496,3 +496,53 @@ def test_the_build_command_has_the_seed_that_is_shown(page):
     before = page.picture()
     page.write("#seed", "8")
     page.until(lambda: page.picture() != before)
+
+
+def choose(page, field, word):
+    page.driver.execute_script(
+        "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('input'));",
+        field, word,
+    )  # fmt: skip
+
+
+def test_size_colour_window_and_length_can_be_set(page):
+    def until_read(**expected):
+        page.until(lambda: not page.find("#problems").text and expected.items() <= read_fields(page.text()).items())
+
+    choose(page, "field-output-channels", "3")
+    until_read(output={"channels": 3})
+    picker = page.find("#field-digit-tint-value")
+    page.driver.execute_script("arguments[0].value = '#ff0040'; arguments[0].dispatchEvent(new Event('input'))", picker)
+    page.until(lambda: read_fields(page.text())["digit"].get("tint") == [255, 0, 64])
+    page.until(lambda: colors(page) == {(True, False, True)})
+    choose(page, "field-digit-tint", "choice")
+    page.until(lambda: read_fields(page.text())["digit"]["tint"] == {"choice": [[255, 0, 64]]})
+    page.write("[data-field='digit.tint.choice']", "[[255, 0, 0], [0, 0, 255]]")
+    page.until(lambda: colors(page) == {(True, False, False), (False, False, True), (True, False, True)})
+    page.write("#field-output-width", "56")
+    choose(page, "field-output-crop", "window")
+    page.until(lambda: read_fields(page.text())["output"]["crop"] == {"width": 1, "height": 1})
+    for side in ("width", "height"):
+        page.write(f"#field-output-crop-{side}", "6")
+    page.until(lambda: not page.find("#problems").text)
+    assert page.driver.execute_script("const c = document.querySelector('#grid canvas'); return [c.width, c.height]") == [
+        112, 56,
+    ]  # fmt: skip
+    choose(page, "field-length", "choice")
+    page.until(lambda: read_fields(page.text())["length"] == {"choice": [1]})
+    page.until(lambda: {len(label) for label in page.labels()} == {1})
+    page.find("#field-distinct").click()
+    until_read(distinct=True)
+
+
+def colors(page):
+    """Which of red, green and blue any sample's canvas shows, sample by sample."""
+    script = """
+        return [...document.querySelectorAll('#grid canvas')].map((c) => {
+            const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data, most = [0, 0, 0];
+            data.forEach((value, place) => { if (place % 4 < 3) most[place % 4] = Math.max(most[place % 4], value); });
+            return most;
+        });
+    """
+    page.find("#boxes").is_selected() and page.find("#boxes").click()
+    return {tuple(value > 0 for value in most) for most in page.driver.execute_script(script)}

@@ -304,7 +304,7 @@ function variant(path, node, inherited) {
   if (inherited) options.unshift(["", `as every ${inherited}`]);
   const change = (key) => {
     const { form, value: word } = forms.find((each) => each.key === key) ?? {};
-    restructure(path, key === "" ? undefined : word !== undefined ? word : begin(form, value, node));
+    restructure(path, key === "" ? undefined : word !== undefined ? word : begin(form, read(path) ?? value, node));
   };
   const bounds = { minimum: node.minimum, maximum: node.maximum };
   const below = current?.form ? parts(path, current.form, bounds, node.default) : [];
@@ -375,7 +375,8 @@ function pair(path, node, bounds, flush) {
 function color(path) {
   const value = read(path) ?? [255, 255, 255];
   const code = `#${value.map((each) => Number(each).toString(16).padStart(2, "0")).join("")}`;
-  const made = element("input", marked(path, { type: "color", value: code }));
+  const made = element("input", marked(path, { type: "color", value: code, id: `${idOf(path)}-value` }));
+  made.setAttribute("aria-label", words(path.filter((part) => typeof part === "string").join(" ")));
   made.addEventListener("input", () => {
     write(path, [1, 3, 5].map((start) => parseInt(made.value.slice(start, start + 2), 16)));
   });
