@@ -156,8 +156,8 @@ def open_dataset(
 def _check_length(spec: LayoutSpec) -> None:
     if spec.length != "all":
         raise InputError(
-            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (ShardedDigits gives "
-            "the data to others)"
+            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (others get the data "
+            "from ShardedDigits)"
         )
 
 

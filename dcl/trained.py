@@ -51,7 +51,7 @@ class Trained:
         """Refuse a network for other images than those of numbers."""
         if self.input_shape != INPUT_SHAPE:
             model, dataset = self.identity["model"], self.identity["dataset"]
-            raise InputError(f"{model} was trained on {dataset}; only models of numbers in 28 x 28 grey pixels read pictures")
+            raise InputError(f"{model} was trained on {dataset}; only models of grey numbers, 28 x 28, read pictures")
 
     def image_set(self, name: str, root: Path) -> ImageSet:
         """Open a set of natural images, to be prepared as this network's own was."""

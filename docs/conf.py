@@ -54,7 +54,10 @@ def fields_of(schema: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-ORDER = ["Digit", "Slot", "Fit", "Noise", "Uniform", "Normal", "Choice", "FlipChoice"]
+ORDER = [
+    *("Digit", "Slot", "Fit", "Noise", "Output", "Window", "Uniform", "Normal", "Choice", "FlipChoice"),
+    *("TintChoice", "LengthChoice"),
+]
 
 
 def write_generated(_app: Any) -> None:

@@ -116,12 +116,13 @@ def sheet(samples: Samples, columns: int) -> Image.Image:
 
 
 def overview(datasets: Sequence[Samples], columns: int, across: int = 5) -> Image.Image:
-    """Draw several datasets, `across` in a row: name, layout, and images in rows of `columns`."""
+    """Draw several datasets, at most `across` in a row: name, layout, and images in rows of `columns`."""
     width = columns * (_TILE + _GAP) - _GAP
     cards = [
         _stacked([*text_lines(each.spec.name, 34, width), layout_drawing(each.spec, width, 300), _grid(each, columns)])
         for each in datasets
     ]
+    across = -(-len(cards) // -(-len(cards) // across))  # no row much shorter than another
     rows = [_beside(cards[start : start + across]) for start in range(0, len(cards), across)]
     return _framed(_stacked(rows, _BETWEEN))
 

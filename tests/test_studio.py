@@ -525,7 +525,8 @@ def test_size_colour_window_and_length_can_be_set(page):
     for side in ("width", "height"):
         page.write(f"#field-output-crop-{side}", "6")
     page.until(lambda: not page.find("#problems").text)
-    assert page.driver.execute_script("const c = document.querySelector('#grid canvas'); return [c.width, c.height]") == [
+    sides = "const c = document.querySelector('#grid canvas'); return [c.width, c.height]"
+    assert page.driver.execute_script(sides) == [
         112, 56,
     ]  # fmt: skip
     choose(page, "field-length", "choice")
