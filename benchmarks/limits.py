@@ -22,8 +22,8 @@ from report import machine
 from rich.console import Console
 from rich.table import Table
 
-from mnistcompose.device import geometry
 from mnistcompose.digits import DigitBank, load_digits
+from mnistcompose.geometry import geometry
 from mnistcompose.kernel import mix
 from mnistcompose.render import render
 from mnistcompose.sampling import Draws, draw
@@ -85,7 +85,7 @@ def least_work(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> dict[str, flo
     place = geometry(bank, spec, draws)
     side = (place.end >> 20).astype(float)  # of a crop, and one more
     covered = (side / np.hypot(place.step, place.down) * 2**20).prod(-1).sum(1).mean()
-    width, height = (place.corner + place.frame).max(1).mean(0)
+    width, height = ((place.low + place.frame).max(1) - place.low.min(1)).mean(0)
     taps = [max(1.0, length / SIZE) + 1 for length in (width, height)]  # pixels that an output overlaps
     noise = SIZE * SIZE * float(bool(draws.gaussian.any()))
     return {

@@ -109,7 +109,7 @@ def bookkeeping(count: int, folder: Path) -> dict[str, float]:
 
 def task(index: int, total: int) -> _Task:
     start, name = index * MAX_SHARD, shard_name("train", index, total)
-    return _Task(SPEC, None, HASH, "train", 0, start, start + MAX_SHARD, Path("/data"), name, "none")
+    return _Task(SPEC, None, HASH, "train", 0, start, start + MAX_SHARD, Path("/data"), name, "none", False)
 
 
 def nothing(given: _Task) -> ShardEntry:

@@ -156,7 +156,7 @@ def open_dataset(
 def _check_length(spec: LayoutSpec) -> None:
     if spec.length != "all":
         raise InputError(
-            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (others get the data "
+            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (others get them "
             "from ShardedDigits)"
         )
 

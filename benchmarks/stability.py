@@ -1,0 +1,80 @@
+"""What lets modules of many factors train: an epoch a line, with the number of outputs that are dead by then.
+
+    python benchmarks/stability.py MNIST-II-05 B2 --epochs 5 --images 30000 --initial-bias 0
+    python benchmarks/stability.py MNIST-III-10 A3D --epochs 20 --clip 2
+
+Trains on the split `fit` and measures on `validation`: the test set is never touched. `--initial-bias` is added to
+the second stage's biases, in the place of what `dcl.notation` gives an output. Such output: results/recipe/stability.
+"""
+
+import click
+import torch
+
+from dcl.experiment import open_dataset
+from dcl.fusion import DCLLinear
+from dcl.networks import lenet
+from dcl.training import History, Recipe, evaluate, fit
+
+_LOOKED_AT = 5000  # images in which an output that fires for none counts as dead
+
+
+@click.command()
+@click.argument("layout")
+@click.argument("model")
+@click.option("--epochs", default=5, show_default=True)
+@click.option("--images", default=60_000, show_default=True, help="Training images.")
+@click.option("--initial-bias", default=0.0, show_default=True)
+@click.option("--lr", default=0.1, show_default=True)
+@click.option("--clip", type=float)
+@click.option("--warmup", default=0.3, show_default=True)
+def main(
+    layout: str, model: str, epochs: int, images: int, initial_bias: float, lr: float, clip: float | None, warmup: float
+) -> None:
+    """Train MODEL on LAYOUT, and print a line an epoch."""
+    data, device = open_dataset(layout, validation=True), torch.device("cpu")
+    train, held_out = (data.load(split, "number", device) for split in data.splits)
+    torch.manual_seed(0)
+    net = lenet(data.classes**data.slots, model)
+    module = next((each for each in net.modules() if isinstance(each, DCLLinear)), None)
+    if module is not None:
+        module.initial_bias = initial_bias
+        torch.manual_seed(0)
+        for each in net.modules():  # all anew, in the same order
+            if callable(reset := getattr(each, "reset_parameters", None)):
+                reset()
+
+    def report(history: History) -> None:
+        click.echo(
+            f"{history.epochs} train {history.train_loss[-1]:.3f} test {history.test_loss[-1]:.3f} "
+            f"err {history.test_error[-1]:.2f} dead {dead(history)} {history.seconds[-1]:.0f}s"
+        )
+
+    def dead(history: History) -> int:
+        if module is None:
+            return 0
+        fired = torch.zeros(module.outputs, dtype=torch.bool)
+        pair = module.fusion == "stochastic"
+        least = module._eps(2 if pair else module.branches) ** (1 / (2 if pair else module.branches)) * 1.0001
+
+        def look(_module: object, _inputs: object, outputs: torch.Tensor) -> None:
+            fired.logical_or_((outputs > least).any(0))
+
+        hook = module.register_forward_hook(look)
+        evaluate(net, (held_out[0][:_LOOKED_AT], held_out[1][:_LOOKED_AT]), history.normalisation, device)
+        hook.remove()
+        return int((~fired).sum())
+
+    recipe = Recipe(lr=lr, clip=clip, warmup=warmup)
+    fit(
+        net,
+        (train[0][:images], train[1][:images]),
+        held_out,
+        epochs=epochs,
+        recipe=recipe,
+        device="cpu",
+        progress=report,
+    )
+
+
+if __name__ == "__main__":
+    main()
