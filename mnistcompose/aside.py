@@ -1,6 +1,6 @@
 """Work on executors that a signal cannot break."""
 
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -22,22 +22,28 @@ def aside(work: Callable[[Callable[[], bool]], T]) -> T:
     work : callable
         Given a function that says whether it should stop.
     """
-    ended: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    begun, ended = allocate_lock(), SimpleQueue[None]()
+    outcome: list[tuple[T | None, BaseException | None]] = []
     stopped: list[bool] = []
 
     def run() -> None:
+        if not begun.acquire(blocking=False):
+            return  # interrupted before it began
         try:
-            ended.put((work(lambda: bool(stopped)), None))
+            outcome.append((work(lambda: bool(stopped)), None))
         except BaseException as error:
-            ended.put((None, error))
+            outcome.append((None, error))
+        ended.put(None)
 
-    start_new_thread(run, ())  # Thread.start waits in a lock
     try:
-        result, error = ended.get()
-    except BaseException:
-        stopped.append(True)
+        start_new_thread(run, ())  # Thread.start waits in a lock
         ended.get()
+    except BaseException:  # which may come at any point, also when the thread has not run yet, or has ended
+        stopped.append(True)
+        if not begun.acquire(blocking=False) and not outcome:
+            ended.get()
         raise
+    result, error = outcome[0]
     if error is not None:
         raise error
     return result  # type: ignore[return-value]

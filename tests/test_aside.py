@@ -1,8 +1,10 @@
+import importlib
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -55,3 +57,24 @@ def test_an_interruption_waits_for_the_works_end_and_is_raised():
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("ended\ninterrupted\n", "")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interruption_before_anything_is_waited_for(monkeypatch, begun):
+    """Which a signal may cause between any two steps: the work has ended before it is raised, or never begins."""
+    module = importlib.import_module("mnistcompose.aside")
+    start, done = module.start_new_thread, []
+
+    def interrupted(*given):
+        if begun:
+            start(*given)
+            time.sleep(0.05)
+        else:
+            threading.Timer(0.05, given[0]).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "start_new_thread", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        aside(lambda stopped: [time.sleep(0.01) for _ in iter(stopped, True)] and done.append("ended"))
+    time.sleep(0.1)
+    assert done == (["ended"] if begun else [])
