@@ -435,7 +435,7 @@ def run_grid(
 ) -> list[Record]:
     """Do the runs that the folder does not hold yet, here or on an executor; returns all records, in order.
 
-    A folder may grow by datasets, models and seeds, but keeps one data seed, and one recipe and number of epochs a
+    A folder may grow by datasets, models and seeds, but keeps one recipe, one data seed, and one number of epochs a
     model. One run's failure does not stop the others.
 
     Raises
@@ -475,10 +475,10 @@ def run_grid(
 
 
 def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    keys = ["precision", "data_seed", "measured_on"]
+    keys = ["recipe", "precision", "data_seed", "measured_on"]
     data = [key for key in ("spec", "digits", "preparation", "splits") if key in wanted]
     keys += data if stored["dataset"] == wanted["dataset"] else []
-    keys += ["recipe", "epochs"] if stored["model"] == wanted["model"] else []
+    keys += ["epochs"] if stored["model"] == wanted["model"] else []
     _refuse_other(path, stored, wanted, keys)
 
 

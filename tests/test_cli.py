@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mnistcompose.spec import extra_names, spec_names
+
 MNISTCOMPOSE = Path(sysconfig.get_path("scripts")) / "mnistcompose"
 
 
@@ -49,7 +51,7 @@ def test_a_misspelt_command_gets_a_hint(tmp_path):
 
 def test_spec_commands(tmp_path):
     names = [line.split()[0] for line in run("spec", "list", cwd=tmp_path).stdout.splitlines()]
-    assert len(names) == 15
+    assert names == [*spec_names(), *extra_names()]
     (tmp_path / "mine.yaml").write_text(run("spec", "show", names[0], cwd=tmp_path).stdout)
     shown = [json.loads(run("spec", "show", name, "--json", cwd=tmp_path).stdout) for name in (names[0], "./mine.yaml")]
     assert shown[0] == shown[1]

@@ -151,7 +151,7 @@ def test_a_worker_without_the_digits_is_named(three: Cluster, tmp_path):
     from mnistcompose.builder import _Task
 
     digits = tmp_path / "digits"
-    task = _Task(SPEC, digits, load_digits("train").digest, "train", 0, 0, 1000, tmp_path, "x.h5", "none")
+    task = _Task(SPEC, digits, load_digits("train").digest, "train", 0, 0, 1000, tmp_path, "x.h5", "none", False)
     from mnistcompose.builder import make_shard
 
     with cluster(three.address) as (executor, _):

@@ -9,6 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcl.fusion import Bilinear, DCLConv2d, DCLLinear
+from dcl.networks import lenet
+from dcl.notation import OUTPUT_BIAS
 from mnistcompose.errors import InputError
 
 few = settings(max_examples=25, deadline=None)
@@ -216,3 +218,25 @@ def test_impossible_modules_are_refused(arguments):
         DCLLinear(4, 4, **arguments)
     with pytest.raises(InputError, match="fusion"):
         DCLLinear(4, 4, 2, fusion="random")
+
+
+def test_an_outputs_biases_start_where_none_is_dead() -> None:
+    """Every unit of an output fires for something at the start; in a hidden layer some may not."""
+    for variant in ("B2", "B3S", "B3D"):
+        torch.manual_seed(0)
+        net = lenet(100, variant)
+        module = next(each for each in net.modules() if isinstance(each, DCLLinear))
+        assert module.initial_bias == OUTPUT_BIAS
+        assert all(abs(bias.mean().item() - OUTPUT_BIAS) < 0.1 for bias in module.mix_bias)
+        assert (torch.stack(module.responses(torch.randn(500, 500).relu())) > 0).all(0).any(0).all()
+    hidden = next(each for each in lenet(100, "A2").modules() if isinstance(each, DCLLinear))
+    assert all(abs(bias.mean().item()) < 0.1 for bias in hidden.mix_bias)
+
+
+def test_an_initial_bias_moves_biases_alone() -> None:
+    torch.manual_seed(3)
+    plain = DCLLinear(8, 6, 4, 2)
+    torch.manual_seed(3)
+    moved = DCLLinear(8, 6, 4, 2, initial_bias=1.5)
+    for (name, ours), theirs in zip(plain.named_parameters(), moved.parameters(), strict=True):
+        assert torch.allclose(theirs, ours + (1.5 if name.startswith("mix_bias") else 0))

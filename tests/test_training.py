@@ -258,6 +258,7 @@ def test_bad_arguments_get_one_line(arguments: dict, message: str) -> None:
         {"schedule": "x0 at 2 of 4"},
         {"schedule": "x0.1 at 2 of 4 "},
         {"warmup": 1.0},
+        {"clip": 0.0},
     ],
 )
 def test_a_recipe_checks_itself(change: dict) -> None:
@@ -394,7 +395,7 @@ def test_biases_are_not_decayed_and_an_unused_branch_does_not_move() -> None:
 def test_every_sample_is_used_at_most_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[Tensor] = []
 
-    def spy(net, optimizer, data, index, normalise, autocast) -> Tensor:
+    def spy(net, optimizer, data, index, *rest) -> Tensor:
         used.append(index)
         return torch.tensor(0.0)
 
@@ -406,6 +407,24 @@ def test_every_sample_is_used_at_most_once_an_epoch(monkeypatch: pytest.MonkeyPa
     used.clear()
     fit(a_net(), TRAIN, TEST, epochs=1, device="cpu", recipe=replace(SMALL, batch_size=999))
     assert [len(index) for index in used] == [200]
+
+
+def test_a_longer_gradient_is_shortened_and_a_shorter_one_is_left() -> None:
+    def gradient(clip: float | None) -> Tensor:
+        net = a_net()
+        optimizer, normalise = make_optimizer(net, SMALL), Normalisation.measured(TRAIN[0]).on(torch.device("cpu"))
+        train_step(net.eval(), optimizer, TRAIN, torch.arange(16), normalise, None, clip)
+        return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+    whole = gradient(None)
+    norm = float(whole.norm())
+    assert torch.equal(gradient(2 * norm), whole)
+    assert torch.allclose(gradient(norm / 4), whole / 4, atol=1e-6)
+
+
+def test_a_recipe_without_clipping_is_stored_as_before_there_was_any() -> None:
+    assert "clip" not in Recipe().fields()
+    assert Recipe(clip=2.0).fields()["clip"] == 2.0
 
 
 def test_fingerprints_tell_data_apart() -> None:
