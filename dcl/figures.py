@@ -108,11 +108,12 @@ def loss_curves(records: Iterable[Record]) -> Rows:
 
 
 def draw_curves(rows: Rows) -> Figure:
-    """Figure 4: training (dashed) and test loss by epoch."""
+    """Figure 4: training (dashed) and test loss by epoch, of each model's first run."""
     figure, axes = _axes(2.4)
     ax = axes[0, 0]
     for color, model in zip(COLORS, dict.fromkeys(row[1] for row in rows), strict=False):
-        mine = [row for row in rows if row[1] == model]
+        first = min(int(row[2]) for row in rows if row[1] == model)
+        mine = [row for row in rows if row[1] == model and row[2] == first]
         epochs = [row[3] for row in mine]
         ax.plot(epochs, [row[4] for row in mine], "--", lw=0.8, color=color)
         ax.plot(epochs, [row[5] for row in mine], "-", lw=1.2, color=color, label=model)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcl import lenet
-from dcl.figures import Responses, agreeing, branch_filters, loss_curves, mean_responses
+from dcl.figures import Responses, agreeing, branch_filters, draw_curves, loss_curves, mean_responses
 from dcl.fusion import DCLLinear
 from dcl.record import read_record
 from mnistcompose import ComposedDigits, InputError, load_spec
@@ -127,3 +127,9 @@ def test_missing_runs_are_told(tmp_path):
     for number in ("3", "4"):
         with pytest.raises(InputError, match="no runs on MNIST-III-10"):
             CliRunner().invoke(cli, ["figure", number, "--runs", str(tmp_path)], catch_exceptions=False)
+
+
+def test_losses_are_drawn_of_one_run_a_model():
+    rows = [("x", model, seed, epoch, 1 / epoch, 1.0, 5.0) for model in "ab" for seed in (1, 0) for epoch in (1, 2, 3)]
+    lines = draw_curves(rows).axes[0].lines
+    assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3]] * 4
