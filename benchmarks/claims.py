@@ -14,7 +14,7 @@ import click
 import torch
 from report import README, ROOT, readme_with
 
-from dcl.claims import by_model, claims_table, fired, loss_gaps
+from dcl.claims import by_model, claims_table, dead_outputs, fired, loss_gaps
 from dcl.experiment import MODELS
 from dcl.figures import module_responses
 from dcl.notation import parse_layers
@@ -43,8 +43,7 @@ def measure_fired() -> str:
                 continue
             images, _ = images_of_test(trained)
             _, branches = module_responses(trained.net, images, trained.normalisation.on(torch.device("cpu")))
-            needed = 2 if layer.dcl.fusion == "stochastic" else len(branches)
-            dead = int(((branches > 0).sum(0) < needed).all(0).sum())
+            dead = dead_outputs(branches, layer.dcl.fusion)
             known = (run["dataset"], layer, layer.dcl.fusion, len(branches), branches.shape[2], dead)
             for least, share in enumerate(fired(branches), 1):
                 writer.writerow((*known, least, f"{share:.5f}"))

@@ -3,17 +3,19 @@
     python benchmarks/stability.py MNIST-II-05 B2 --epochs 5 --images 30000 --initial-bias 0
     python benchmarks/stability.py MNIST-III-10 A3D --epochs 20 --clip 2
 
-Trains on the split `fit` and measures on `validation`: the test set is never touched. `--initial-bias` is added to
-the second stage's biases, in the place of what `dcl.notation` gives an output. Such output: results/recipe/stability.
+Trains on the split `fit` and measures on `validation`: the test set is never touched. `--initial-bias` is where
+the second stage's biases start, in the place of what `dcl.notation` gives an output. Output: results/recipe/stability.
 """
 
 import click
 import torch
 
+from dcl.claims import dead_outputs
 from dcl.experiment import open_dataset
+from dcl.figures import module_responses
 from dcl.fusion import DCLLinear
 from dcl.networks import lenet
-from dcl.training import History, Recipe, evaluate, fit
+from dcl.training import History, Recipe, fit
 
 _LOOKED_AT = 5000  # images in which an output that fires for none counts as dead
 
@@ -36,12 +38,10 @@ def main(
     torch.manual_seed(0)
     net = lenet(data.classes**data.slots, model)
     module = next((each for each in net.modules() if isinstance(each, DCLLinear)), None)
-    if module is not None:
-        module.initial_bias = initial_bias
-        torch.manual_seed(0)
-        for each in net.modules():  # all anew, in the same order
-            if callable(reset := getattr(each, "reset_parameters", None)):
-                reset()
+    if module is not None and module.mix_bias is not None:
+        with torch.no_grad():
+            for bias in module.mix_bias:
+                bias += initial_bias - module.initial_bias
 
     def report(history: History) -> None:
         click.echo(
@@ -52,17 +52,9 @@ def main(
     def dead(history: History) -> int:
         if module is None:
             return 0
-        fired = torch.zeros(module.outputs, dtype=torch.bool)
-        pair = module.fusion == "stochastic"
-        least = module._eps(2 if pair else module.branches) ** (1 / (2 if pair else module.branches)) * 1.0001
-
-        def look(_module: object, _inputs: object, outputs: torch.Tensor) -> None:
-            fired.logical_or_((outputs > least).any(0))
-
-        hook = module.register_forward_hook(look)
-        evaluate(net, (held_out[0][:_LOOKED_AT], held_out[1][:_LOOKED_AT]), history.normalisation, device)
-        hook.remove()
-        return int((~fired).sum())
+        net.eval()
+        _, branches = module_responses(net, held_out[0][:_LOOKED_AT], history.normalisation.on(device))
+        return dead_outputs(branches, module.fusion)
 
     recipe = Recipe(lr=lr, clip=clip, warmup=warmup)
     fit(

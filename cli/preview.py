@@ -33,7 +33,7 @@ def preview(
     """
     from mnistcompose.errors import InputError
     from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
-    from mnistcompose.spec import extra_names, load_spec, spec_names
+    from mnistcompose.spec import bundled_names, load_spec, spec_names
 
     if bool(names) == every:
         raise click.UsageError("give the names of layouts, layout files or datasets' folders, or --all")
@@ -42,7 +42,7 @@ def preview(
     rows, cols = rows or (7 if alone else 2), cols or (9 if alone else 4)
     datasets = []
     for name in chosen:
-        if name not in (*spec_names(), *extra_names()) and Path(name).is_dir():
+        if name not in bundled_names() and Path(name).is_dir():
             if seed is not None:
                 raise InputError(f"--seed {seed}: {name} is a built dataset, which has a seed of its own")
             datasets.append(read_samples(Path(name), rows * cols))

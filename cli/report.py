@@ -40,14 +40,14 @@ def report(
     from dcl.report import PLACES, make_report
     from mnistcompose.digits import load_digits
     from mnistcompose.shards import failing, write_file
-    from mnistcompose.spec import extra_names, load_spec, spec_names
+    from mnistcompose.spec import bundled_names, load_spec
 
     records = read_records(results, PLACES)
     if not records:
         raise InputError(f"{results}: holds no runs; mnistcompose compare DATASETS --out {results} makes some")
     if digits is not None:
         load_digits("test", digits)  # refuses what is none, before that is taken for digits of another digest
-    known = [load_spec(name) for name in (*spec_names(), *extra_names(), *layouts)]
+    known = [load_spec(name) for name in (*bundled_names(), *layouts)]
     gathered = make_report(records, root=results, layouts=known, digits=digits, title=title)
     text = as_markdown(gathered) if markdown else as_html(gathered)
     if markdown and out is None:

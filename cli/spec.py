@@ -14,9 +14,9 @@ def spec() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """List the bundled layouts: the paper's, and what else there is."""
-    from mnistcompose.spec import extra_names, load_spec, spec_names
+    from mnistcompose.spec import bundled_names, load_spec
 
-    names = [*spec_names(), *extra_names()]
+    names = bundled_names()
     specs = [load_spec(name) for name in names]
     if as_json:
         fields = ("name", "description", "train", "test", "digest")

@@ -46,10 +46,10 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
         raise InputError(f"the studio needs {error.name}: pip install 'mnistcompose[studio]'") from None
     from secrets import token_urlsafe
 
-    from mnistcompose.spec import extra_names, parse_spec, read_source, spec_names
+    from mnistcompose.spec import bundled_names, parse_spec, read_source
 
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
-    opened = Path(spec) if spec and spec not in (*spec_names(), *extra_names()) else None
+    opened = Path(spec) if spec and spec not in bundled_names() else None
     file = save or opened
     if save and (save.suffix not in (".yaml", ".yml") or not save.parent.is_dir()):
         raise InputError(f"--save {save}: should be a name that ends in .yaml, in a folder that is there")

@@ -119,6 +119,20 @@ def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]
     return rows
 
 
+def dead_outputs(branches: NDArray[np.floating], fusion: str) -> int:
+    """Number of outputs at which, in no image, as many branches respond as are fused: all, or the two of a pair.
+
+    Parameters
+    ----------
+    branches : float (T, N, outputs)
+        The v(t).
+    fusion : str
+        `deterministic` or `stochastic`.
+    """
+    needed = 2 if fusion == "stochastic" else len(branches)
+    return int(((branches > 0).sum(0) < needed).all(0).sum())
+
+
 def fired(branches: NDArray[np.floating]) -> list[float]:
     """Share of outputs, over all images, at which at least 1, 2, ... T branches respond (section 3.5).
 

@@ -30,7 +30,7 @@ from mnistcompose.dataset import ComposedDigits, ShardedDigits, Target
 from mnistcompose.digits import Split, load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.shards import MANIFEST, Manifest, SplitName, read_manifest, write_file
-from mnistcompose.spec import LayoutSpec, extra_names, load_spec, spec_names
+from mnistcompose.spec import LayoutSpec, bundled_names, load_spec
 from mnistcompose.verification import spec_of
 
 from .images import ImageSet
@@ -139,7 +139,7 @@ def open_dataset(
         The folder fails verification.
     """
     root = Path(name)
-    if name not in (*spec_names(), *extra_names()) and root.is_dir():
+    if name not in bundled_names() and root.is_dir():
         manifest = read_manifest(root)
         spec, seed = spec_of(root, manifest), manifest.seed
         if not validation:

@@ -8,7 +8,7 @@ from .croissant import PAPER, is_mnist
 from .formats import Format, FormatName
 from .formats.source import FACTORS, Source
 from .shards import UNITS
-from .spec import dump_spec, extra_names, load_spec, spec_names
+from .spec import bundled_names, dump_spec, load_spec
 
 _SIZES = (
     "n<1K",
@@ -137,7 +137,7 @@ def _digits(source: Source) -> str:
 def _commands(source: Source, kind: FormatName) -> str:
     """Build and export, as a shell takes them, in the export's folder."""
     manifest, name = source.manifest, source.spec.name
-    bundled = name in (*spec_names(), *extra_names()) and load_spec(name).digest == source.spec.digest
+    bundled = name in bundled_names() and load_spec(name).digest == source.spec.digest
     counts = " ".join(f"--{split} {entry.count}" for split, entry in manifest.splits.items())
     build = f"mnistcompose build {name if bundled else 'layout.yaml'} --seed {manifest.seed} {counts} --out dataset"
     filled = [split for split, entry in manifest.splits.items() if entry.count]

@@ -18,11 +18,11 @@ from .crops import crops
 from .digits import INK, DigitBank, Split, load_digits
 from .errors import InputError
 from .geometry import geometry
+from .kernel import FIXED
 from .render import cut_normals, labels, no_ink
 from .sampling import Draws, draw
 from .spec import SIZE, LayoutSpec
 
-_FIXED = 20  # fractional bits of source coordinates
 _EXACT = 1 << 24  # whole numbers up to it are exact in float32
 
 
@@ -137,7 +137,7 @@ def _sample(
     """Bilinear values of one slot's digits, int64 (n, h, w)."""
     source = start + x * step + y * down
     source = torch.minimum(source.clamp_(min=0), end)
-    whole, part = source >> _FIXED, (source >> (_FIXED - 12)) & 4095
+    whole, part = source >> FIXED, (source >> (FIXED - 12)) & 4095
     stride = first[:, 1]
     place = first[:, 0] + whole[:, 1] * stride + whole[:, 0]
     fx, fy = part[:, 0], part[:, 1]

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from .crops import crops
 from .digits import DigitBank
+from .kernel import FIXED, ONE
 from .sampling import POSITION, SCALE, Draws, sines
 from .spec import UNIT, Fit, LayoutSpec
-
-_FIXED = 20  # fractional bits of source coordinates
-_ONE = 1 << _FIXED
 
 Ints = NDArray[np.int64]
 
@@ -68,14 +66,14 @@ def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
     center = draws.center.astype(np.int64)
     at = center * UNIT / POSITION
     low, high = np.floor(at - half).astype(np.int64), np.ceil(at + half).astype(np.int64)
-    step = np.rint(np.stack([cos, sin], -1) / size * _ONE).astype(np.int64)
-    down = np.rint(np.stack([-sin, cos], -1) / size * _ONE).astype(np.int64)
+    step = np.rint(np.stack([cos, sin], -1) / size * ONE).astype(np.int64)
+    down = np.rint(np.stack([-sin, cos], -1) / size * ONE).astype(np.int64)
     unit = POSITION // 4  # a centre is 5 / unit pixels a quantum
     away = low * unit + unit // 2 - 5 * center
-    end = (side + 1) * _ONE
+    end = (side + 1) * ONE
     start = end // 2 + (step * away[..., :1] + down * away[..., 1:]) // unit
     flipped = np.stack([draws.flip & 1, draws.flip >> 1], -1).astype(bool)
-    start = np.where(flipped, end - start - 1, start) + (1 << (_FIXED - 13))  # rounds to 12 bits
+    start = np.where(flipped, end - start - 1, start) + (1 << (FIXED - 13))  # rounds to 12 bits
     step, down = np.where(flipped, -step, step), np.where(flipped, -down, down)
     return Geometry(
         low=low,

@@ -25,8 +25,8 @@ NORMALS = 4096  # length of the table of normal quantiles
 NORMAL = 1024  # quanta a standard deviation in it
 
 LIGHTEN, ADD, SCREEN, OVER = range(4)
-_FIXED = 20  # fractional bits of source coordinates
-_ONE = 1 << _FIXED
+FIXED = 20  # fractional bits of source coordinates
+ONE = 1 << FIXED
 _CENTER = POSITION // 4  # with UNIT = 5 * 4, a centre is 5 / _CENTER pixels a quantum, without rounding
 
 _AHEAD = 4  # samples between asking for a digit's pixels and using them
@@ -99,8 +99,8 @@ def sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
         for i in range(rows):
             sx = min(max(x + i * down[0], 0), end[0])
             sy = min(max(y + i * down[1], 0), end[1])
-            place[i] = (sy >> _FIXED) * stride + (sx >> _FIXED)
-            part[i] = ((sx >> (_FIXED - 12)) & 4095) | ((sy >> (_FIXED - 12)) & 4095) << 16
+            place[i] = (sy >> FIXED) * stride + (sx >> FIXED)
+            part[i] = ((sx >> (FIXED - 12)) & 4095) | ((sy >> (FIXED - 12)) & 4095) << 16
         x, y = x + step[0], y + step[1]
     for i in range(columns * rows):
         tile[i] = quads[tile[i]]
@@ -303,7 +303,7 @@ def _add_noise(pixels, gaussian, impulse, key, normals, words, deviates):
 
 @inlined
 def _fixed(value):
-    return np.int64(np.rint(value * _ONE))
+    return np.int64(np.rint(value * ONE))
 
 
 @inlined
@@ -385,14 +385,14 @@ def compose(
             away_x = frame[s, 0] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 0])
             away_y = frame[s, 1] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 1])
             # Source coordinates of the frame's first pixel from the margin's corner; there ink begins, or ends.
-            end_x, end_y = (width + 1) * _ONE, (height + 1) * _ONE
+            end_x, end_y = (width + 1) * ONE, (height + 1) * ONE
             start_x = end_x // 2 + (step_x * away_x + down_x * away_y) // _CENTER
             start_y = end_y // 2 + (step_y * away_x + down_y * away_y) // _CENTER
             if flip[n, s] & 1:  # the mirrored coordinate, and its rounding to 12 bits mirrored, too
                 start_x, step_x, down_x = end_x - start_x - 1, -step_x, -down_x
             if flip[n, s] & 2:
                 start_y, step_y, down_y = end_y - start_y - 1, -step_y, -down_y
-            half = 1 << (_FIXED - 13)
+            half = 1 << (FIXED - 13)
             end, start = (end_x, end_y), (start_x + half, start_y + half)
             columns, rows = frame[s, 2] - frame[s, 0], (frame[s, 3] - frame[s, 1] + _LANES - 1) // _LANES * _LANES
             area = (width + 2) * (height + 2)

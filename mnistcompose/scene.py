@@ -8,16 +8,14 @@ both can make an image it is the same, to the bit.
 import numpy as np
 
 from .digits import INK
-from .kernel import ADD, LIGHTEN, SCREEN, cached, ink_box, inlined, mix, sample, stage
-
-_ONE = 1 << 20  # a pixel in source coordinates
+from .kernel import ADD, LIGHTEN, ONE, SCREEN, cached, ink_box, inlined, mix, sample, stage
 
 
 @inlined
 def _draw(pixels, digit, columns, rows, quads, parts, tile):
     """Fill a tile (columns, rows) with a digit."""
     (place, stride), start, step, down, end = digit
-    stage(pixels, place, stride, stride * (end[1] // _ONE + 1), quads)
+    stage(pixels, place, stride, stride * (end[1] // ONE + 1), quads)
     sample(
         quads, stride, (end[0], end[1]), (start[0], start[1]), (step[0], step[1]), (down[0], down[1]), columns, rows,
         parts, tile,
@@ -150,7 +148,7 @@ def compose_scene(
     for n in range(count):
         for s in range(slots):
             most_tile = max(most_tile, frame[n, s, 0] * frame[n, s, 1])
-            most_crop = max(most_crop, first[n, s, 1] * (end[n, s, 1] // _ONE + 1))
+            most_crop = max(most_crop, first[n, s, 1] * (end[n, s, 1] // ONE + 1))
             most_rows = max(most_rows, frame[n, s, 1])
     quads, tile, parts = np.empty(most_crop, np.uint32), np.empty(most_tile, np.uint32), np.empty(most_tile, np.uint32)
     most = np.empty(most_rows, np.uint32)

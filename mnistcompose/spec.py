@@ -373,6 +373,11 @@ def extra_names() -> list[str]:
     return _names(files(f"{__package__}.specs.extra"))
 
 
+def bundled_names() -> list[str]:
+    """Names of all bundled layouts, the paper's first."""
+    return [*spec_names(), *extra_names()]
+
+
 def _names(folder: Traversable) -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -403,7 +408,7 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
         return _read(path), text
-    known = {name.upper(): name for name in (*spec_names(), *extra_names())}
+    known = {name.upper(): name for name in bundled_names()}
     close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
     hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
     raise InputError(f"{text!r} is neither a bundled dataset nor a YAML file; {hint}")
