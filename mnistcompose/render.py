@@ -104,7 +104,7 @@ def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images
         host.down,
         host.end,
         host.first,
-        np.zeros((0, 0, 0), np.uint8) if draws.tint is None else draws.tint,
+        draws.tint,
         _MODES[spec.composite],
         np.array(window),
         draws.gaussian,

@@ -59,7 +59,7 @@ class Draws:
         Share of pixels that become black or white, 1/65536.
     noise_key : uint64 (n,)
         Where the noise of each image starts.
-    tint : uint8 (n, k, 3), or None for grey images
+    tint : uint8 (n, k, 3), of grey images (n, k, 0)
         Red, green and blue of full ink.
     """
 
@@ -72,7 +72,7 @@ class Draws:
     gaussian: NDArray[np.int32]
     impulse: NDArray[np.int32]
     noise_key: Words
-    tint: NDArray[np.uint8] | None = None
+    tint: NDArray[np.uint8]
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -126,9 +126,9 @@ def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: D
         gaussian=_quantise(spec.noise.gaussian, image[:, _GAUSSIAN], GREY),
         impulse=_quantise(spec.noise.impulse, image[:, _IMPULSE], SHARE),
         noise_key=image[:, _NOISE_KEY].copy(),
-        tint=None
-        if spec.output.channels == 1
-        else np.stack([_tints(slot.tint, own[:, _TINT]) for own, slot in columns], axis=1),
+        tint=np.stack([_tints(slot.tint, own[:, _TINT]) for own, slot in columns], axis=1)
+        if spec.output.channels == 3
+        else np.empty((len(words), len(slots), 0), np.uint8),
     )
     by_image = [slot for slot, placed in enumerate(slots) if placed.anchor == "image"]
     if by_image:
@@ -253,8 +253,7 @@ def _shortened(draws: Draws, length: LengthChoice, words: Words) -> Draws:
     lengths = np.array(length.choice)[_below(words, len(length.choice))]
     absent = np.arange(draws.source.shape[1]) >= lengths[:, None]
     for values in (draws.source, draws.center, draws.scale, draws.rotation, draws.flip, draws.tint):
-        if values is not None:
-            values[absent] = -1 if values is draws.source else 0
+        values[absent] = -1 if values is draws.source else 0
     return draws
 
 

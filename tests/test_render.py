@@ -35,9 +35,7 @@ def noiseless(draws):
 
 def chosen(draws, indices):
     """The draws of some samples, in any order."""
-    return replace(
-        draws, **{f.name: values[indices] for f in fields(draws) if (values := getattr(draws, f.name)) is not None}
-    )
+    return replace(draws, **{f.name: getattr(draws, f.name)[indices] for f in fields(draws)})
 
 
 # --- against the reference ------------------------------------------------------------------------------------------
