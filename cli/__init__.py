@@ -28,6 +28,7 @@ _COMMANDS = {
     "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
 }
+_RESUMABLE = {"build", "train", "compare", "compare-images", "calibrate"}
 
 
 class _Commands(click.Group):
@@ -70,15 +71,17 @@ def main(args: list[str] | None = None) -> Any:
     """
     with suppress(ValueError):  # not the main thread: whoever calls from there has the signals
         signal.signal(signal.SIGTERM, _terminate)
+    called = set(sys.argv[1:2] if args is None else args[:1])
+    stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
     try:
         return cli.main(args, prog_name="mnistcompose", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail(_STOPPED, 130)
+        _fail(stopped, 130)
     except _Terminated:
-        _fail(_STOPPED, 143)
+        _fail(stopped, 143)
     except InputError as error:
         _fail(str(error), 2)
     except BuildError as error:
@@ -86,9 +89,6 @@ def main(args: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone (`| head`): nobody is left to tell
         sys.exit(1)
-
-
-_STOPPED = "stopped; the same command goes on where it left off"
 
 
 class _Terminated(BaseException):

@@ -56,9 +56,8 @@ def check(files: tuple[str, ...]) -> None:
             problems += 1
             click.echo(str(error), err=True)
         else:
-            click.echo(
-                f"{name}: fine; {len(layout.slots)} digits, {layout.train:,} train and {layout.test:,} test images"
-            )
+            digits = "1 digit" if len(layout.slots) == 1 else f"{len(layout.slots)} digits"
+            click.echo(f"{name}: fine; {digits}, {layout.train:,} train and {layout.test:,} test images")
     if problems:
         raise click.exceptions.Exit(2)
 

@@ -80,6 +80,8 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
     if wanted is False or (wanted is None and not terminal):
         yield lambda *_: None
         return
+    from dcl.table import duration
+
     clock: dict[str, tuple[float, int]] = {}
     began = time.perf_counter()
 
@@ -89,7 +91,7 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
         began = time.perf_counter()
         left = (began - start) / (history.epochs - first) * (epochs - history.epochs)
         return (
-            f"{label}: epoch {history.epochs}/{epochs}, {_duration(left)} left, error {history.test_error[-1]:.2f} %, "
+            f"{label}: epoch {history.epochs}/{epochs}, {duration(left)} left, error {history.test_error[-1]:.2f} %, "
             f"train loss {history.train_loss[-1]:.4f}, {history.images_per_second[-1]:,.0f} images/s"
         )
 
@@ -105,12 +107,6 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
         yield lambda label, epochs, history: bars.update(
             bar, description=describe(label, epochs, history), total=epochs, completed=history.epochs
         )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def building(folder: str) -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from . import charts
 from .report import Report, counted
-from .table import COLUMNS, paper_notation
+from .table import COLUMNS, duration, paper_notation
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
 
@@ -66,11 +66,3 @@ def _digest(text: str) -> str:
 def in_markdown(value: object) -> str:
     """A text as itself: on one line, and nothing in it a mark."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
-
-
-def duration(seconds: float) -> str:
-    """In hours and minutes, or in seconds."""
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60:,} h {minutes % 60:02} min"
-    return f"{minutes} min" if minutes >= 10 else f"{seconds:.0f} s"

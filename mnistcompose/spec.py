@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -350,7 +351,8 @@ class LayoutSpec(_Model):
             "slots": [slot.model_dump(exclude_defaults=True) for slot in self.placed],
             **self.model_dump(include=_SHARED, exclude_defaults=True),
         }
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return re.sub(r"-0\.0\b", "0.0", text)  # equal layouts have equal digests
 
     @property
     def is_plain(self) -> bool:
@@ -609,13 +611,22 @@ _TOLD = 20  # problems of one file
 
 
 def _explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> tuple[Problem, ...]:
-    """Leave out a problem of a whole that only repeats one of its parts'."""
+    """Leave out a problem of a whole that only repeats one of its parts', and all but a list's last missing item."""
     located = [(_locate(problem["loc"], lines), problem) for problem in problems]
     wholes = {path[:length] for path, _ in located for length in range(1, len(path))}
-    deepest = [(path, problem) for path, problem in located if path not in wholes]
+    lacking = {path: problem for path, problem in located if _lacks_item(problem)}
+    deepest = [
+        (path, problem)
+        for path, problem in located
+        if path not in wholes and (not _lacks_item(problem) or problem is lacking[path])
+    ]
     told = [_explain(path, problem, data, lines) for path, problem in deepest[:_TOLD]]
     more = [Problem((), None, f"and {len(deepest) - _TOLD} more problems")] if len(deepest) > _TOLD else []
     return (*told, *more)
+
+
+def _lacks_item(problem: Any) -> bool:
+    return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
 
 
 def _locate(loc: FieldPath, lines: dict[FieldPath, int]) -> FieldPath:
@@ -633,7 +644,8 @@ def _dotted(path: FieldPath) -> str:
 
 def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, int]) -> Problem:
     """Field, value, and what is allowed, in one line."""
-    kind, last = problem["type"], problem["loc"][-1] if problem["loc"] else ""
+    kind: str = problem["type"]
+    last: Any = problem["loc"][-1] if problem["loc"] else ""
     if kind == "extra_forbidden":
         owner = path[:-1]
         varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
@@ -646,11 +658,13 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
         return Problem((*owner, last), line, f"unknown key {unknown!r}; {hint}")
     line = lines.get(path, 1)
     field = _one_line(_dotted(path), 80)
-    if kind == "missing":
+    if kind == "missing" and not _lacks_item(problem):
         return Problem((*path, last), line, f"the key {str(last)!r} is missing{f' in {field}' if field else ''}")
     value = data
     for part in path:
         value = value[part]
+    if _lacks_item(problem):
+        return Problem(path, line, f"{field} = {_one_line(repr(value), 60)}: should have {last + 1} items")
     message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
     message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
     if not field and kind == "value_error":

@@ -42,6 +42,8 @@ BAD = {
     "small box": (SLOT + "size: {width: 0.5, height: 1, keep_aspect: true}\n    scale: 0.5", ":1", "slots[0]", "0.32"),
     "zero slots": ("name: x\nslots: []\n", ":2", "slots", "at least 1"),
     "ten slots": ("name: x\nslots:\n" + "  - center: [0, 0]\n" * 10, ":2", "slots", "at most 9"),
+    "half a centre": ("name: x\nslots:\n  - center: [1]\n", ":3", "slots[0].center = [1]", "2 items"),
+    "a colour of nothing": (SLOT + "tint: []\n", ":4", "slots[0].tint = []", "3 items"),
     "no name": ("slots:\n  - center: [0, 0]\n", ":1", "name", "missing"),
     "empty": ("", "", "name and slots", "nothing"),
     "only a comment": ("# nothing\n", "", "name and slots", "nothing"),
@@ -116,6 +118,10 @@ def test_two_spellings_of_one_layout_are_one_layout():
     )
     assert wide.canonical == slotwise.canonical
     assert wide.digest == slotwise.digest
+
+
+def test_zero_has_one_sign():
+    assert parse_spec(GOOD).digest == parse_spec(GOOD.replace("[0, 0]", "[-0.0, -0.0]")).digest
 
 
 def test_pixels_in_the_canonical_form_and_nothing_else():
