@@ -31,14 +31,15 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Print the layout NAME, or the one in the file NAME, as YAML."""
-    from mnistcompose.spec import dump_spec, load_spec
+    """Print the layout NAME, or the one in the file NAME, as it is written, once it is found to be fine."""
+    from mnistcompose.spec import parse_spec, read_source
 
-    layout = load_spec(name)
+    content, source = read_source(name)
+    layout = parse_spec(content, source)
     if as_json:
         click.echo(json.dumps({**layout.model_dump(mode="json"), "digest": layout.digest}, indent=2))
     else:
-        click.echo(dump_spec(layout), nl=False)
+        click.echo(content, nl=False)
 
 
 @spec.command()
