@@ -8,7 +8,7 @@ import click
 
 from mnistcompose.errors import InputError
 
-from .shared import cluster_options, on_cluster
+from .shared import cluster_options, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
 
 if TYPE_CHECKING:
@@ -150,18 +150,7 @@ def _print(rows: "list[Row]", style: str | None) -> None:
     if style:
         click.echo({"json": as_json, "csv": as_csv, "markdown": as_markdown}[style](rows))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in {"dataset", "model"} else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(show(row) for show in COLUMNS.values()))
-    needed = Console(width=1000).measure(table).maximum
-    console = Console(width=max(Console().width, needed))  # a line that wraps beats a cell that is cut
-    console.print(table)
+    print_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2, needed=5)
     if any(row.difference is not None for row in rows):
         click.echo(NOTE)
 

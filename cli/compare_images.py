@@ -9,6 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .shared import print_table
 from .train import need_torch, watching
 
 if TYPE_CHECKING:
@@ -136,14 +137,4 @@ def compare_images(
     if style == "markdown":
         click.echo(markdown_table(head, lines))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for place, column in enumerate(head):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*line)
-    needed = Console(width=1000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    print_table(head, lines)

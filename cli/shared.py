@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,36 @@ def image_bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | 
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(name, total=total)
         yield lambda images: progress.advance(task, images)
+
+
+def print_table(
+    head: Sequence[str], lines: Sequence[Sequence[str]], *, texts: int = 1, needed: int | None = None
+) -> None:
+    """Print a table whose first columns are `texts` and whose others are numbers.
+
+    On a terminal that is too narrow only the columns up to `needed` are sure to be shown; those left out are named.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    def first(columns: int) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for place, name in enumerate(head[:columns]):
+            table.add_column(name, justify="left" if place < texts else "right", no_wrap=True)
+        for line in lines:
+            table.add_row(*line[:columns])
+        return table
+
+    console, wide = Console(), Console(width=1000)
+    shown = len(head)
+    while console.is_terminal and shown > (needed or len(head)) and wide.measure(first(shown)).maximum > console.width:
+        shown -= 1
+    table = first(shown)
+    width = max(console.width, wide.measure(table).maximum)  # a line that wraps beats a cell that is cut
+    Console(width=width).print(table)
+    if shown < len(head):
+        click.echo(f"Too wide for this terminal: {', '.join(head[shown:])}.")
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mnistcompose.cli.shared import print_table
 from mnistcompose.spec import extra_names, spec_names
 
 MNISTCOMPOSE = Path(sysconfig.get_path("scripts")) / "mnistcompose"
@@ -92,3 +94,22 @@ def test_a_users_mistake_is_one_line_and_writes_nothing(args, tmp_path):
     assert "Traceback" not in result.stderr
     assert result.stderr.strip()
     assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 300])
+def test_a_narrow_terminal_gets_fewer_columns_and_is_told_which(width, monkeypatch, capsys):
+    head, line = [f"column {place}" for place in range(12)], [f"value {place}" for place in range(12)]
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table(head, [line], needed=2)
+    piped = capsys.readouterr().out
+    assert all(name in piped for name in head)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    print_table(head, [line], needed=2)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    table, _, told = text.partition("Too wide")
+    assert max(map(len, table.splitlines())) <= width
+    shown = [f"value {place} " in table for place in range(12)]
+    assert shown == sorted(shown, reverse=True)
+    assert all(name in text for name in head)
+    assert bool(told) == (not all(shown))
