@@ -75,9 +75,11 @@ def main(args: list[str] | None = None) -> Any:
     stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
     try:
         return cli.main(args, prog_name="mnistcompose", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return sys.exit(error.exit_code)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _fail(_on_one_line(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail(stopped, 130)
     except _Terminated:
@@ -97,6 +99,13 @@ class _Terminated(BaseException):
 
 def _terminate(*_: object) -> None:
     raise _Terminated
+
+
+def _on_one_line(error: click.ClickException) -> str:
+    """What click says of a wrong call, and whose help tells more."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context and "--help" not in message else message
 
 
 def _fail(message: str, code: int) -> None:

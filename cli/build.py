@@ -108,7 +108,7 @@ def _report(folder: Path, report: "BuildReport") -> str:
     rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
     return (
         f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
-        f"{report.made} shards made, {report.kept} kept"
+        f"shards: {report.made} made, {report.kept} kept"
     )
 
 

@@ -455,6 +455,8 @@ def _check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
     """Refuse a folder that holds something else; with force, only one that holds no dataset at all."""
     path = root / BUILD
     with failing("use", root):
+        if is_local(root) and (blocked := next((each for each in root.parents if each.is_file()), None)):
+            raise InputError(f"{root}: {blocked} is a file; give a folder that is there, or can be made")
         if not root.exists():
             return
         if not root.is_dir():
@@ -496,6 +498,9 @@ def _differences(theirs: Any, ours: Any, field: str = "") -> Iterator[tuple[str,
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in [*ours, *(key for key in theirs if key not in ours)]:
             yield from _differences(theirs.get(key), ours.get(key), f"{field}.{key}" if field else key)
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for index, pair in enumerate(zip(theirs, ours, strict=True)):
+            yield from _differences(*pair, f"{field}[{index}]")
     elif theirs != ours:
         yield field, _short(theirs), _short(ours)
 

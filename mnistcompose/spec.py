@@ -27,7 +27,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from .errors import InputError
 
@@ -256,6 +256,11 @@ class Output(_Model):
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 
+def _disagreement(path: tuple[str | int, ...], message: str) -> PydanticCustomError:
+    """An error of several fields, told at one of them; the message names what it is about."""
+    return PydanticCustomError("disagreement", "{message}", {"path": path, "message": message})
+
+
 _SHARED = {"composite", "length", "distinct", "noise", "output"}  # fields of all slots that determine pixels
 
 
@@ -293,7 +298,7 @@ class LayoutSpec(_Model):
     length: Annotated[
         Annotated[Literal["all"], Tag("name")] | Annotated[LengthChoice, Tag("varying")], Discriminator(_shape)
     ] = Field(
-        default="all", description="how many of the slots are used, from the first: all, or {choice: [1, 2, ...]}"
+        default="all", description="all, or {choice: [1, 2, ...]}: how many of the slots are used, from the first"
     )
     distinct: StrictBool = Field(default=False, description="whether all digits of a number differ")
     noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
@@ -303,14 +308,15 @@ class LayoutSpec(_Model):
     def _agrees(self) -> "LayoutSpec":
         """What concerns several fields."""
         if isinstance(self.length, LengthChoice) and max(self.length.choice) > len(self.slots):
-            raise ValueError(
-                f"length: {max(self.length.choice)} digits need as many slots; there are {len(self.slots)}"
-            )
+            message = f"length: {max(self.length.choice)} digits need as many slots; there are {len(self.slots)}"
+            raise _disagreement(("length", "choice"), message)
         for index, slot in enumerate(self.placed):
             if slot.tint != WHITE and self.output.channels == 1:
-                raise ValueError(f"slots[{index}]: a tint needs output.channels: 3; the images are grey")
+                message = f"slots[{index}]: a tint needs output.channels: 3; the images are grey"
+                raise _disagreement(("slots", index, "tint"), message)
             if slot.anchor == "image" and slot.size != "natural":
-                raise ValueError(f"slots[{index}]: anchor: image is for digits of size: natural, not for fitted ones")
+                message = f"slots[{index}]: anchor: image is for digits of size: natural, not for fitted ones"
+                raise _disagreement(("slots", index, "anchor"), message)
         return self
 
     @model_validator(mode="after")
@@ -320,10 +326,11 @@ class LayoutSpec(_Model):
             if isinstance(slot.size, Fit) and slot.size.keep_aspect:
                 least = min(slot.size.width, slot.size.height) * support(slot.scale)[0]
                 if least < SMALLEST:
-                    raise ValueError(
+                    message = (
                         f"slots[{index}]: a box of {least:.3g} slot units (its shorter side times the lowest scale) is "
                         f"too small for a digit that keeps its proportions; at least {SMALLEST} is needed"
                     )
+                    raise _disagreement(("slots", index, "size"), message)
         return self
 
     @cached_property
@@ -577,14 +584,35 @@ def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath,
         data = loader.construct_document(node) if node is not None else None
         return data, dict(_node_lines(node))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = _one_line(f"{error.context or ''} {error.problem}")
+        mark, message = _in_plain_words(error)
         raise LayoutError(source, (Problem((), mark.line + 1 if mark else None, message),)) from None
     except RecursionError:
         raise LayoutError(source, (Problem((), None, "nested too deeply for a layout"),)) from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         message = f"not valid YAML text: {_one_line(str(error))}"
         raise LayoutError(source, (Problem((), None, message),)) from None
+
+
+_YAML_WORDS = {
+    "character '\\t'": "a tab; YAML is indented with spaces",
+    "mapping values are not allowed": "a ':' that does not fit here; is one missing on the line before?",
+    "expected <block end>": "starts further to the left or to the right than the lines that it belongs to",
+    "could not find expected ':'": "a ':' is missing, or a quote is not closed",
+}
+_YAML_WORDS_AT_ITS_BEGIN = {
+    "expected ',' or ": "a bracket that is opened here is not closed, or a ',' between two of its items is missing",
+    "unexpected end of stream": "a quote that is opened here is not closed",
+}
+
+
+def _in_plain_words(error: yaml.MarkedYAMLError) -> tuple[yaml.Mark | None, str]:
+    """Where a YAML error is, and what is wrong there."""
+    problem, found = error.problem or "", error.problem_mark or error.context_mark
+    for mark, known in (found, _YAML_WORDS), (error.context_mark or found, _YAML_WORDS_AT_ITS_BEGIN):
+        for jargon, words in known.items():
+            if jargon in problem:
+                return mark, words
+    return found, _one_line(f"{error.context or ''} {problem}")
 
 
 # --- pydantic's errors, for people ----------------------------------------------------------------------------------
@@ -596,8 +624,6 @@ _VARYING_KEYS = ("uniform", "normal", "choice")
 _WORDING = {
     "too_short": "should have at least {min_length} item(s), has {actual_length}",
     "too_long": "should have at most {max_length} items",
-    "tuple_type": "should be a list",
-    "model_type": "should be a mapping",
     "string_pattern_mismatch": "should be up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
 }
 
@@ -612,7 +638,7 @@ _TOLD = 20  # problems of one file
 
 def _explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> tuple[Problem, ...]:
     """Leave out a problem of a whole that only repeats one of its parts', and all but a list's last missing item."""
-    located = [(_locate(problem["loc"], lines), problem) for problem in problems]
+    located = [(_locate(problem.get("ctx", {}).get("path", problem["loc"]), lines), problem) for problem in problems]
     wholes = {path[:length] for path, _ in located for length in range(1, len(path))}
     lacking = {path: problem for path, problem in located if _lacks_item(problem)}
     deepest = [
@@ -642,6 +668,16 @@ def _dotted(path: FieldPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
+def _model_at(path: FieldPath) -> type[BaseModel]:
+    return next((_KEYS_AT[part] for part in reversed(path) if isinstance(part, str) and part in _KEYS_AT), LayoutSpec)
+
+
+def _meaning(path: FieldPath) -> str:
+    """What the schema says of a field; nothing of a list's items."""
+    fields = {**_model_at(path[:-1]).model_fields, **Uniform.model_fields, **Normal.model_fields}
+    return (fields[path[-1]].description or "") if path and path[-1] in fields else ""
+
+
 def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, int]) -> Problem:
     """Field, value, and what is allowed, in one line."""
     kind: str = problem["type"]
@@ -649,8 +685,7 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
     if kind == "extra_forbidden":
         owner = path[:-1]
         varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
-        model = next((_KEYS_AT[str(part)] for part in reversed(owner) if str(part) in _KEYS_AT), LayoutSpec)
-        allowed = _VARYING_KEYS if varying else tuple(model.model_fields)
+        allowed = _VARYING_KEYS if varying else tuple(_model_at(owner).model_fields)
         close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"
         unknown = _one_line(_dotted((*owner, last)), 80)
@@ -665,8 +700,15 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
         value = value[part]
     if _lacks_item(problem):
         return Problem(path, line, f"{field} = {_one_line(repr(value), 60)}: should have {last + 1} items")
+    meaning = _meaning(path)
     message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
     message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
-    if not field and kind == "value_error":
-        return Problem(path, line, message)  # of several fields, which it names itself
+    if kind == "model_type":
+        message = f"should be a mapping; its keys are {', '.join(_model_at(path).model_fields)}"
+    elif kind == "tuple_type":
+        message = f"should be a list{': ' if meaning else ''}{meaning}"
+    elif kind == "literal_error" and "{" in meaning:
+        message = f"should be {meaning}"
+    if kind == "disagreement":
+        return Problem(path, line, message)
     return Problem(path, line, f"{field or 'layout'} = {_one_line(repr(value), 60)}: {message}")
