@@ -66,5 +66,5 @@ def _report(target: str, report: "ExportReport") -> str:
     counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
     return (
         f"{target}: {counts} images as {report.format}, {report.files:,} files, {human(report.bytes)}, "
-        f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; the digests are the manifest's"
+        f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; checked against the dataset's digests"
     )

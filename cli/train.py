@@ -156,6 +156,7 @@ def train(
     data = open_dataset(dataset, seed=data_seed, validation=validate, building=building)
     run = Run(data, model, seed, epochs, how, "bfloat16" if bfloat16 else "float32", device)
     path = (out or Path("runs") / run.file.removesuffix(".json")) / "run.json"
+    stored = path.exists()
     label = f"{data.spec.name} {model}"
     events = (
         event_log(tensorboard / run.file.removesuffix(".json"), run) if tensorboard else nullcontext(lambda _: None)
@@ -175,6 +176,7 @@ def train(
     click.echo(
         f"{label}, {epochs} epochs: error {record['error_percent']:.2f} % ({wrong:,} of {count:,} "
         f"{run.measured_on} images), {record['seconds']:.0f} s of training; {path.parent}"
+        + (", stored before" if stored else "")
     )
 
 
