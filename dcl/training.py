@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.shards import failing, write_file
@@ -367,6 +368,15 @@ class History:
         return cls(**{**state, "normalisation": normalisation})
 
 
+def _materialise(net: nn.Module, images: Tensor, place: torch.device) -> None:
+    """Let lazy modules, such as `nn.LazyLinear`, see one image, from which they learn their shapes."""
+    if any(is_lazy(each) for each in chain(net.parameters(), net.buffers())):
+        was_training = net.training
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *images.shape[1:], device=place))
+        net.train(was_training)
+
+
 def fit(
     net: nn.Module,
     train: Data,
@@ -379,7 +389,7 @@ def fit(
     precision: Precision = "float32",
     augment: Callable[[Tensor], Tensor] | None = None,
     resident: bool = True,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
     progress: Callable[[History], None] | None = None,
 ) -> History:
@@ -404,7 +414,7 @@ def fit(
         from the seed.
     resident : bool
         False leaves the images where they are, as they may not fit onto the device, and sends them batch by batch.
-    checkpoint : Path, optional
+    checkpoint : str or Path, optional
         Written atomically after every epoch. Where it exists, the run goes on from it; with the same number of threads
         on a CPU it ends with the same bits as an uninterrupted one.
     about : mapping, optional
@@ -427,6 +437,7 @@ def fit(
     data, held_out = (
         to_tensors(split, place, name, resident=resident) for split, name in ((train, "train"), (test, "test"))
     )
+    _materialise(net.to(place), data[0], place)
     net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history = History(Normalisation.measured(data[0]))
     normalise = history.normalisation.on(place)
@@ -435,6 +446,7 @@ def fit(
         _check_outputs(net, data, held_out, prepare)
     optimizer = make_optimizer(net, recipe)
     identity = {**(about or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None:
         with failing("make the folder", checkpoint.parent):
             checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from mnistcompose.cli import main
+
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -35,6 +37,19 @@ def test_the_tutorial(tmp_path, monkeypatch):
             names = test.globs
             assert runner.summarize(verbose=False).failed == 0, "".join(report)
     assert {"sheet.png", "powers.png", "powers.yaml"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_model_of_ones_own_beside_the_baseline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["build", "MNIST-III-10", "--train", "1000", "--test", "300"])
+    main(["compare", "data/MNIST-III-10", "--models", "baseline", "--epochs", "1", "--device", "cpu", "--no-progress"])
+    blocks = [text for kind, text in BLOCK.findall((DOCS / "howto" / "model.md").read_text()) if kind == "python"]
+    text = "".join(blocks).replace("epochs=20", "epochs=1, device='cpu'")
+    names = {}
+    exec(text.replace("paired_difference(mine", "found = paired_difference(mine"), names)
+    assert names["found"].low <= names["found"].mean <= names["found"].high
+    assert names["mine"].shape == names["baseline"].shape == (1, 300)
+    assert names["found"].mean == pytest.approx(100 * (names["mine"].mean() - names["baseline"].mean()))
 
 
 def test_the_notebook(tmp_path):

@@ -95,6 +95,18 @@ def test_learns_and_records_every_epoch() -> None:
     np.testing.assert_array_equal(again.wrong, again.predictions != TEST[1].numpy())
 
 
+def test_a_lazy_network_trains_as_one_of_known_shapes() -> None:
+    def trained(last: nn.Module) -> nn.Sequential:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), last)
+        fit(net, TRAIN, TEST, epochs=2, device="cpu", recipe=SMALL)
+        return net
+
+    torch.manual_seed(0)
+    known, lazy = nn.Linear(784, CLASSES), nn.LazyLinear(CLASSES)
+    assert torch.equal(weights(trained(known)), weights(trained(lazy)))
+
+
 @pytest.mark.parametrize("make", [a_net, Pairs])
 def test_a_seed_gives_the_same_bits_and_another_seed_others(make) -> None:
     def trained(seed: int) -> tuple[Tensor, list[float]]:
