@@ -346,7 +346,8 @@ def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits
         labels(bank, draw(layout, split, start, min(start + _CHUNK, count), data.seed, bank))[0]
         for start in range(0, count, _CHUNK)
     ]
-    return Truth(layout, digits, data, np.concatenate(pieces))
+    counts = {name: entry["images"] for name, entry in run["splits"].items() if name in ("train", "test")}
+    return Truth(layout.model_copy(update=counts), digits, data, np.concatenate(pieces))  # as many as were built
 
 
 def _read(runs: Mapping[Path, Record], rows: Sequence[Row], truth: Truth) -> Reading:
