@@ -13,7 +13,7 @@ iteration and trains these alone, as a module of T = 2; in evaluation it is the 
 from collections.abc import Sequence
 from functools import reduce
 from itertools import combinations
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,66 @@ from torch import Tensor, nn
 from mnistcompose.errors import InputError
 
 Fusion = Literal["deterministic", "stochastic"]
+MAX_SLOPE = 1.0
 
 
-def fuse(responses: Sequence[Tensor], eps: float) -> Tensor:
-    """Multiply the branches' responses v(t), all of one shape, and take the T-th root: section 3.1."""
-    product = reduce(torch.mul, responses) + eps
-    return product.sqrt() if len(responses) == 2 else product.pow(1 / len(responses))
+def fuse(responses: Sequence[Tensor], eps: float, max_slope: float | None = MAX_SLOPE) -> Tensor:
+    """Multiply the branches' responses and take the T-th root: z = (v(1) ... v(T) + eps)^(1/T), section 3.1.
+
+    The value is the paper's to the letter. The derivative is not: dz/dv(t) = z^(1 - T) / T times the product of the
+    other responses, and where v(t) is close to 0 that grows with the product (for T = 3 it is 33 v v', for T = 2
+    5 v), so that a single step can turn a unit off for good. The backward pass uses min(dz/dv(t), max_slope) instead.
+    This bound is ours; the paper is silent. `results/fusion` has the study that chose it.
+
+    Parameters
+    ----------
+    responses : sequence of Tensor
+        v(1) ... v(T), at least two, of one shape and not negative. Half-precision responses are fused in float32.
+    eps : float
+        At least 0; with 0 the derivative is NaN where a response is 0.
+    max_slope : float, optional
+        Upper bound of each dz/dv(t) in the backward pass. None: the exact derivative.
+
+    Returns
+    -------
+    Tensor
+        z, in the shape of one response; float32, or float64 where the responses are.
+    """
+    z: Tensor = _Fusion.apply(eps, max_slope, *responses)  # type: ignore[no-untyped-call]
+    return z
+
+
+class _Fusion(torch.autograd.Function):
+    """The fusion with a bounded derivative; it keeps z and the responses, which the ReLUs keep anyway."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(eps: float, max_slope: float | None, *responses: Tensor) -> Tensor:  # noqa: ARG004
+        """Compute z."""
+        product = reduce(torch.mul, map(_at_least_float32, responses)) + eps
+        return product.sqrt() if len(responses) == 2 else product.pow(1 / len(responses))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the backward pass needs."""
+        _, ctx.max_slope, *responses = inputs
+        ctx.save_for_backward(output, *responses)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Multiply the gradient of z by each slope."""
+        z, *responses = ctx.saved_tensors
+        v = [_at_least_float32(response) for response in responses]
+        root = 0.5 / z if len(v) == 2 else z.pow(1 - len(v)) / len(v)
+        slopes = [reduce(torch.mul, v[:t] + v[t + 1 :], root) for t in range(len(v))]
+        if ctx.max_slope is not None:
+            slopes = [slope.clamp(max=ctx.max_slope) for slope in slopes]
+        return None, None, *((gradient * s).to(r.dtype) for s, r in zip(slopes, responses, strict=True))
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class _DCL(nn.Module):
@@ -47,6 +101,7 @@ class _DCL(nn.Module):
         bias: bool,
         eps: float | None,
         initial_bias: float,
+        max_slope: float | None,
     ) -> None:
         super().__init__()
         self.filters = _filters(filters, branches)
@@ -55,6 +110,11 @@ class _DCL(nn.Module):
         self.fusion = fusion
         self.eps = eps
         self.initial_bias = initial_bias
+        self.max_slope = max_slope
+        if eps is not None and not eps >= 0:
+            raise InputError(f"eps = {eps!r}: should be at least 0, or None")
+        if max_slope is not None and not max_slope > 0:
+            raise InputError(f"max_slope = {max_slope!r}: should be above 0, or None")
         if fusion not in get_args(Fusion):
             raise InputError(f"fusion = {fusion!r}: should be one of {', '.join(get_args(Fusion))}")
         self.theta = nn.ParameterList(torch.empty(m, *fan_in) for m in self.filters)
@@ -88,16 +148,17 @@ class _DCL(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x to z."""
         if self.fusion == "deterministic" or self.branches == 2:
-            return fuse(self.responses(x), self._eps(self.branches))
+            return self._fuse(self.responses(x))
         if self.training:
             # From torch's CPU generator: reproducible by its seed, and nothing waits for another device.
             pair = sorted(torch.randperm(self.branches, device="cpu")[:2].tolist())
-            return fuse(self.responses(x, pair), self._eps(2))
+            return self._fuse(self.responses(x, pair))
         pairs = list(combinations(self.responses(x), 2))
-        return reduce(torch.add, (fuse(pair, self._eps(2)) for pair in pairs)) / len(pairs)
+        return reduce(torch.add, map(self._fuse, pairs)) / len(pairs)
 
-    def _eps(self, branches: int) -> float:
-        return 10.0**-branches if self.eps is None else self.eps
+    def _fuse(self, responses: Sequence[Tensor]) -> Tensor:
+        eps = 10.0 ** -len(responses) if self.eps is None else self.eps
+        return fuse(responses, eps, self.max_slope)
 
     def _mix_bias(self, branch: int) -> Tensor | None:
         return None if self.mix_bias is None else self.mix_bias[branch]
@@ -131,12 +192,14 @@ class DCLLinear(_DCL):
     eps : float, optional
         Instead of 10^-T (stochastic: 10^-2).
     initial_bias : float
-        About which the second stage's biases are distributed at the start.
+        Mean of the second stage's biases at the start.
+    max_slope : float, optional
+        Upper bound of the fusion's derivative in the backward pass; None for the exact derivative. See `fuse`.
 
     Raises
     ------
     InputError
-        Fewer than two branches, a branch without filters, another fusion.
+        Fewer than two branches, a branch without filters, another fusion, a negative `eps`, `max_slope` not above 0.
     """
 
     def __init__(
@@ -149,8 +212,9 @@ class DCLLinear(_DCL):
         bias: bool = True,
         eps: float | None = None,
         initial_bias: float = 0.0,
+        max_slope: float | None = MAX_SLOPE,
     ) -> None:
-        super().__init__((in_features,), out_features, filters, branches, fusion, bias, eps, initial_bias)
+        super().__init__((in_features,), out_features, filters, branches, fusion, bias, eps, initial_bias, max_slope)
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
@@ -167,7 +231,7 @@ class DCLConv2d(_DCL):
     ----------
     in_channels, out_channels, kernel_size, stride, padding
         Those of the replaced layer.
-    filters, branches, fusion, bias, eps, initial_bias
+    filters, branches, fusion, bias, eps, initial_bias, max_slope
         As of `DCLLinear`.
 
     Raises
@@ -189,9 +253,12 @@ class DCLConv2d(_DCL):
         bias: bool = True,
         eps: float | None = None,
         initial_bias: float = 0.0,
+        max_slope: float | None = MAX_SLOPE,
     ) -> None:
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        super().__init__((in_channels, *kernel), out_channels, filters, branches, fusion, bias, eps, initial_bias)
+        super().__init__(
+            (in_channels, *kernel), out_channels, filters, branches, fusion, bias, eps, initial_bias, max_slope
+        )
         self.stride, self.padding = stride, padding
 
     def _first(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -210,6 +210,30 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not understood; write {kind} or {kind}:0") from None
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device does not compute natively: emulated bfloat16 is hundreds of times slower.
+
+    Raises
+    ------
+    InputError
+        bfloat16 on a processor without it, or on mps; another precision.
+    """
+    if precision not in get_args(Precision):
+        raise InputError(f"precision = {precision!r}: should be one of {', '.join(get_args(Precision))}")
+    native = {
+        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+        "cpu": lambda: torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
+        "meta": lambda: True,
+    }
+    if precision == "bfloat16" and not native.get(device.type, lambda: False)():
+        raise InputError(f"precision = 'bfloat16': this {device.type} device does not compute it natively; use float32")
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Context in which a network of that precision runs."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
 def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident: bool = True) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k) on the device, checked.
 
@@ -260,18 +284,18 @@ def train_step(
     data: tuple[Tensor, Tensor],
     index: Tensor,
     normalise: Normaliser,
-    autocast: AbstractContextManager[Any] | None = None,
+    precision: str = "float32",
     clip: float | None = None,
 ) -> Tensor:
     """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device.
 
-    `clip` as in `Recipe`.
+    `precision` as in `fit`, `clip` as in `Recipe`.
     """
     images, targets = data
     chosen = images.index_select(0, index.to(images.device)).to(index.device)  # as a rule both are no-ops
     batch, wanted = normalise(chosen), targets.index_select(0, index)
     optimizer.zero_grad()
-    with autocast or nullcontext():
+    with autocast(precision, index.device):
         loss = loss_of(net(batch), wanted)
     loss.backward()  # type: ignore[no-untyped-call]
     if clip is not None:
@@ -280,12 +304,15 @@ def train_step(
     return loss.detach()
 
 
-def eval_step(net: nn.Module, images: Tensor, targets: Tensor, normalise: Normaliser) -> tuple[Tensor, Tensor, Tensor]:
+def eval_step(
+    net: nn.Module, images: Tensor, targets: Tensor, normalise: Normaliser, precision: str = "float32"
+) -> tuple[Tensor, Tensor, Tensor]:
     """Sum of the losses of a batch (of a network in evaluation mode); predictions and ranks in the targets' shape.
 
     The rank of a target is the number of classes that the network prefers to it.
     """
-    outputs = net(normalise(images))
+    with autocast(precision, images.device):
+        outputs = net(normalise(images)).float()
     ranks = (outputs > outputs.gather(-1, targets[..., None])).sum(-1)
     return loss_of(outputs, targets) * len(targets), outputs.argmax(-1), ranks
 
@@ -310,20 +337,33 @@ def evaluate(
     normalisation: Normalisation,
     device: str | torch.device = "auto",
     *,
+    precision: str = "float32",
     resident: bool = True,
 ) -> Evaluation:
     """Loss, error and predictions of a network on a split.
 
-    `normalisation` is the one it was trained with, `resident` as in `fit`.
+    `normalisation` is the one it was trained with; `precision` and `resident` as in `fit`.
+
+    Raises
+    ------
+    InputError
+        As `to_tensors`, `resolve_device` and `check_precision`.
     """
     place = resolve_device(device) if isinstance(device, str) else device
+    check_precision(precision, place)
     images, targets = to_tensors(data, place, resident=resident)
     was_training = net.training
     net.to(place).eval()
     normalise = normalisation.on(place)
     with torch.inference_mode():
         steps = [
-            eval_step(net, images[i : i + EVALUATION_BATCH].to(place), targets[i : i + EVALUATION_BATCH], normalise)
+            eval_step(
+                net,
+                images[i : i + EVALUATION_BATCH].to(place),
+                targets[i : i + EVALUATION_BATCH],
+                normalise,
+                precision,
+            )
             for i in range(0, len(images), EVALUATION_BATCH)
         ]
         losses, predictions, ranks = zip(*steps, strict=True)
@@ -408,7 +448,8 @@ def fit(
         Determines the order of the samples and every random choice in training. The network's initial weights are the
         caller's (`torch.manual_seed` before making it).
     precision : str
-        `bfloat16`, on cuda only, runs the network under autocast.
+        `bfloat16` runs the network under autocast, in training and in evaluation, where the processor multiplies
+        bfloat16 natively (`check_precision`). Weights, the fusion and the loss stay in float32.
     augment : callable, optional
         Applied to every batch of training images, uint8 on the device; what it draws from torch's generators follows
         from the seed.
@@ -430,8 +471,7 @@ def fit(
         The loss is no longer finite; the checkpoint cannot be written, or is damaged.
     """
     place = resolve_device(device)
-    if precision != "float32" and place.type != "cuda":
-        raise InputError(f"precision {precision!r} is for cuda; on {place.type} use float32")
+    check_precision(precision, place)
     if epochs < 1 or seed < 0:
         raise InputError(f"epochs = {epochs}, seed = {seed}: should be at least 1, and at least 0")
     data, held_out = (
@@ -456,7 +496,6 @@ def fit(
 
     batch = min(recipe.batch_size, len(data[0]))
     batches = len(data[0]) // batch
-    autocast = torch.autocast("cuda", torch.bfloat16) if precision == "bfloat16" else None
     for epoch in range(history.epochs, epochs):
         with _seeded(seed, epoch, place) as generator:
             began = time.perf_counter()
@@ -466,10 +505,10 @@ def fit(
             for step, index in enumerate(torch.split(order, batch), epoch * batches):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, step, epochs * batches)
-                losses.append(train_step(net, optimizer, data, index, prepare, autocast, recipe.clip))
+                losses.append(train_step(net, optimizer, data, index, prepare, precision, recipe.clip))
             train_loss = float(torch.stack(losses).cpu().double().mean())
             seconds = time.perf_counter() - began
-        measured = evaluate(net, held_out, history.normalisation, place, resident=resident)
+        measured = evaluate(net, held_out, history.normalisation, place, precision=precision, resident=resident)
         _check_finite(epoch, train_loss, measured.loss, recipe)
         history.train_loss.append(train_loss)
         history.test_loss.append(measured.loss)

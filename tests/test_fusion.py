@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcl.fusion import Bilinear, DCLConv2d, DCLLinear
+from dcl.fusion import MAX_SLOPE, Bilinear, DCLConv2d, DCLLinear, fuse
 from dcl.networks import lenet
 from dcl.notation import OUTPUT_BIAS
 from mnistcompose.errors import InputError
@@ -44,12 +44,12 @@ def definition(module, x):
     return torch.stack([(a * b + 1e-2) ** 0.5 for a, b in itertools.combinations(v, 2)]).mean(0)
 
 
-def make(kind, filters, fusion, seed, bias=True, outputs=7, eps=None):
+def make(kind, filters, fusion, seed, bias=True, outputs=7, eps=None, max_slope=None):
     torch.manual_seed(seed)
+    options = {"fusion": fusion, "bias": bias, "eps": eps, "max_slope": max_slope}
     if kind == "linear":
-        return DCLLinear(6, outputs, filters, fusion=fusion, bias=bias, eps=eps), torch.randn(5, 6)
-    module = DCLConv2d(3, outputs, 3, filters, fusion=fusion, stride=2, padding=1, bias=bias, eps=eps)
-    return module, torch.randn(4, 3, 8, 6)
+        return DCLLinear(6, outputs, filters, **options), torch.randn(5, 6)
+    return DCLConv2d(3, outputs, 3, filters, stride=2, padding=1, **options), torch.randn(4, 3, 8, 6)
 
 
 @few
@@ -240,3 +240,105 @@ def test_an_initial_bias_moves_biases_alone() -> None:
     moved = DCLLinear(8, 6, 4, 2, initial_bias=1.5)
     for (name, ours), theirs in zip(plain.named_parameters(), moved.parameters(), strict=True):
         assert torch.allclose(theirs, ours + (1.5 if name.startswith("mix_bias") else 0))
+
+
+# --- the bounded derivative -----------------------------------------------------------------------------------------
+
+
+def slopes(v, eps):
+    """dz/dv(t) of section 3.1's formula, in float64, by its analytic form."""
+    v = [each.detach().double() for each in v]
+    base = torch.stack(v).prod(0) + eps
+    others = [torch.stack(v[:t] + v[t + 1 :]).prod(0) for t in range(len(v))]
+    return [base ** (1 / len(v) - 1) / len(v) * other for other in others]
+
+
+def some_responses(branches, seed, scale=1.0, dtype=torch.float32):
+    """Responses of which a third are 0."""
+    generator = torch.Generator().manual_seed(seed)
+    v = (scale * torch.rand(branches, 50, generator=generator, dtype=dtype) - scale / 3).relu()
+    return [each.clone().requires_grad_() for each in v]
+
+
+@few
+@given(st.integers(2, 5), SEEDS, st.sampled_from([1e-3, 1.0, 30.0]), st.sampled_from([0.5, 1.0, 5.0, None]))
+def test_the_backward_slope_is_the_exact_one_cut_at_the_bound(branches, seed, scale, bound):
+    v = some_responses(branches, seed, scale, torch.float64)
+    eps = 10.0**-branches
+    fuse(v, eps, bound).sum().backward()
+    for each, exact in zip(v, slopes(v, eps), strict=True):
+        torch.testing.assert_close(each.grad, exact if bound is None else exact.clamp(max=bound))
+
+
+@few
+@given(st.integers(2, 5), SEEDS, st.sampled_from([1e-3, 1.0, 30.0]))
+def test_the_bound_leaves_the_value_as_the_papers_formula_gives_it(branches, seed, scale):
+    v = some_responses(branches, seed, scale)
+    eps = 10.0**-branches
+    product = v[0]
+    for each in v[1:]:
+        product = product * each
+    expected = (product + eps).sqrt() if branches == 2 else (product + eps).pow(1 / branches)
+    for bound in (None, 0.5, MAX_SLOPE):
+        assert torch.equal(fuse(v, eps, bound), expected)
+
+
+@pytest.mark.parametrize("branches", [2, 3, 4])
+def test_gradcheck_where_nothing_is_cut(branches):
+    torch.manual_seed(branches)
+    v = [(1 + torch.rand(5, dtype=torch.float64)).requires_grad_() for _ in range(branches)]
+    assert max(float(slope.max()) for slope in slopes(v, 10.0**-branches)) < MAX_SLOPE
+    assert torch.autograd.gradcheck(lambda *v: fuse(v, 10.0**-branches), v)
+    assert torch.autograd.gradgradcheck(lambda *v: fuse(v, 10.0**-branches), v)
+
+
+@pytest.mark.parametrize("branches", [2, 3])
+def test_half_precision_responses_are_fused_in_float32(branches):
+    v = [each.detach().bfloat16().requires_grad_() for each in some_responses(branches, 0)]
+    with torch.autocast("cpu", torch.bfloat16):
+        z = fuse(v, 10.0**-branches)
+    assert z.dtype == torch.float32
+    assert torch.equal(z, fuse([each.float() for each in v], 10.0**-branches))
+    z.sum().backward()
+    for each, exact in zip(v, slopes(v, 10.0**-branches), strict=True):
+        assert each.grad.dtype == torch.bfloat16
+        torch.testing.assert_close(each.grad.double(), exact.clamp(max=MAX_SLOPE), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("fusion", ["deterministic", "stochastic"])
+def test_compiles_without_a_graph_break(kind, fusion):
+    module, x = make(kind, [3, 3, 3], fusion, seed=0, max_slope=MAX_SLOPE)
+    if fusion == "stochastic":
+        module.eval()  # in training a pair is drawn on the host
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    for run, leaf in zip((module, torch.compile(module, backend="aot_eager", fullgraph=True)), leaves, strict=True):
+        run(leaf).sum().backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+def test_works_under_functional_transforms_and_on_the_meta_device():
+    v = [each.detach() for each in some_responses(3, 0)]
+    gradients = torch.func.grad(lambda v: fuse(v, 1e-3).sum())(v)
+    for each, exact in zip(gradients, slopes(v, 1e-3), strict=True):
+        torch.testing.assert_close(each, exact.clamp(max=MAX_SLOPE).float())
+    meta = [torch.empty(5, device="meta", requires_grad=True) for _ in range(3)]
+    fuse(meta, 1e-3).sum().backward()
+    assert all(each.grad.shape == (5,) for each in meta)
+
+
+@pytest.mark.parametrize("branches", [2, 3, 4])
+def test_keeps_nothing_but_the_result_and_the_responses(branches):
+    v = some_responses(branches, 0)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.data_ptr()) or t, lambda t: t):
+        z = fuse(v, 10.0**-branches)
+    assert set(kept) == {z.data_ptr(), *(each.data_ptr() for each in v)}
+
+
+@pytest.mark.parametrize(
+    "options", [{"eps": -1.0}, {"eps": float("nan")}, {"max_slope": 0.0}, {"max_slope": float("nan")}]
+)
+def test_impossible_constants_are_refused(options):
+    with pytest.raises(InputError, match=rf"{next(iter(options))} = .*(above|at least) 0"):
+        DCLLinear(6, 7, 3, branches=2, **options)

@@ -248,7 +248,7 @@ def test_a_diverged_run_stops_with_one_line(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs = 0"),
         ({"seed": -1}, "seed = -1"),
         ({"device": "tpu"}, "'tpu' is not available"),
-        ({"precision": "bfloat16"}, "is for cuda"),
+        ({"precision": "float64"}, "precision = 'float64'"),
     ],
 )
 def test_bad_arguments_get_one_line(arguments: dict, message: str) -> None:
