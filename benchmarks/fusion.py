@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from dcl.claims import dead_outputs
-from dcl.experiment import open_dataset, process_pool
+from dcl.experiment import open_dataset
 from dcl.figures import module_responses
 from dcl.fusion import DCLLinear
+from dcl.grid import process_pool
 from dcl.networks import lenet
 from dcl.table import markdown_table
-from dcl.training import Normaliser, fit
-from mnistcompose.errors import BuildError
+from dcl.training import DivergenceError, Normaliser, fit
 from mnistcompose.shards import write_file
 
 _LOOKED_AT = 2000  # images in which an output that fires for none counts as dead
@@ -115,7 +115,7 @@ def run(trial: Trial, path: Path) -> dict[str, Any]:
             precision=trial.precision,  # type: ignore[arg-type]
             progress=report,
         )
-    except BuildError as error:
+    except DivergenceError as error:
         outcome = str(error)
     result = {**asdict(trial), "outcome": outcome, "error_percent": errors, "train_loss": losses, "dead": fires}
     path.parent.mkdir(parents=True, exist_ok=True)

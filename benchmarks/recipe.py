@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from dcl.experiment import Run, open_dataset, process_pool, run_one
+from dcl.experiment import Run, open_dataset, run_one
+from dcl.grid import process_pool
 from dcl.record import Record, read_records
 from dcl.training import DEFAULT_RECIPE, Recipe, Schedule
 

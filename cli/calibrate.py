@@ -1,12 +1,12 @@
 """`mnistcompose calibrate`: bring a layout to a wanted error."""
 
 import json
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
 
-from mnistcompose.errors import InputError
+from mnistcompose.errors import BuildError, InputError
 
 from .train import need_torch, watching
 
@@ -53,7 +53,9 @@ def calibrate(
     """
     need_torch()
     from dcl.calibration import in_memory, interpolate, scaled, settled
-    from dcl.experiment import check_model, grid, process_pool, run_grid
+    from dcl.experiment import check_model
+    from dcl.grid import grid, process_pool, run_grid
+    from dcl.record import FINISHED, status_of
     from mnistcompose.spec import load_spec
 
     check_model(model)
@@ -64,10 +66,16 @@ def calibrate(
         raise InputError(f"--factors {factors!r}: should be numbers with commas between, as in 0.5,1,1.5") from None
     datasets = [in_memory(scaled(spec, fields, factor), data_seed) for factor in values]
     runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
-    with watching(None) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
+    with watching(None) as show:
         records = run_grid(
-            runs, out, executor=pool, on_epoch=lambda run, history: show(run.dataset.name, epochs, history)
+            runs,
+            out,
+            pool=partial(process_pool, jobs) if jobs > 1 else None,
+            on_epoch=lambda run, history: show(run.dataset.name, epochs, history),
         )
+    for run, record in zip(runs, records, strict=True):
+        if status_of(record) != FINISHED:
+            raise BuildError(f"{out / run.file}: {record['reason']}")
     errors = [record["error_percent"] for record in records]
     found = interpolate(values, errors, target)
     if as_json:

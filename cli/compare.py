@@ -1,6 +1,7 @@
 """`mnistcompose compare`: a grid of runs, side by side."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ from .shared import cluster_options, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from dcl.experiment import Run
+    from dcl.grid import Pool
     from dcl.record import Record
     from dcl.table import Row
     from dcl.training import History
@@ -91,8 +95,9 @@ def compare(
     workers reach the same folders; a worker does one at a time.
     """
     need_torch()
-    from dcl.experiment import check_model, grid, open_dataset, process_pool, run_grid
-    from dcl.record import read_records
+    from dcl.experiment import check_model, open_dataset
+    from dcl.grid import grid, process_pool, run_grid
+    from dcl.record import FINISHED, read_records, status_of
     from dcl.table import summarise
     from dcl.training import History
     from mnistcompose.spec import spec_names
@@ -126,22 +131,30 @@ def compare(
         with (
             watching(progress) as show,
             on_cluster(scheduler, tls_ca, tls_cert, tls_key, resources) as (distant, _),
-            process_pool(jobs) if jobs > 1 else nullcontext(distant) as pool,
         ):
+            pool: Pool | None = None
+            if jobs > 1:
+                pool = partial(process_pool, jobs)
+            elif distant is not None:
+                pool = partial(_borrowed, distant)
 
             def on_epoch(run: "Run", history: "History") -> None:
                 show(labels[run.file], epochs, history)
 
             def on_end(run: "Run", record: "Record") -> None:
-                if pool:  # a run in another process is heard of when it has ended
+                if pool and status_of(record) == FINISHED:  # nothing is heard of another process before
                     on_epoch(run, History.from_dict(record["history"]))
 
-            records = run_grid(runs, out.absolute(), keep=keep, executor=pool, on_epoch=on_epoch, on_end=on_end)
+            records = run_grid(runs, out.absolute(), keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)
     else:
         records = list(read_records(out).values())
         if not records:
             raise InputError(f"{out}: holds no runs; give the datasets to run, or another --out")
     _print(summarise(records), style)
+
+
+def _borrowed(executor: "Executor") -> AbstractContextManager["Executor"]:
+    return nullcontext(executor)
 
 
 def _print(rows: "list[Row]", style: str | None) -> None:

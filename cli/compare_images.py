@@ -1,7 +1,7 @@
 """`mnistcompose compare-images`: the networks of the paper's Table 2, with and without DCL."""
 
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,11 @@ def compare_images(
     Without datasets the table of what is stored there is printed.
     """
     need_torch()
-    from dcl.experiment import grid, process_pool, run_grid
+    from dcl.grid import grid, process_pool, run_grid
     from dcl.images import open_images
     from dcl.networks import DCL, image_network_shape
     from dcl.recipes import IMAGE_RECIPES, augmentation, recipe_name
-    from dcl.record import read_records
+    from dcl.record import FINISHED, read_records, status_of
     from dcl.table import summarise
     from dcl.training import History
 
@@ -109,17 +109,18 @@ def compare_images(
     runs = [run for group in grids.values() for run in group]
     labels = {run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)}
     records = []
-    with watching(progress) as show, process_pool(jobs) if jobs > 1 else nullcontext() as pool:
+    with watching(progress) as show:
+        pool = partial(process_pool, jobs) if jobs > 1 else None
 
         def on_epoch(run: "Run", history: "History") -> None:
             show(labels[run.file], run.epochs, history)
 
         def on_end(run: "Run", record: "Record") -> None:
-            if jobs > 1:  # a run in another process is heard of when it has ended
+            if pool and status_of(record) == FINISHED:  # nothing is heard of another process before
                 on_epoch(run, History.from_dict(record["history"]))
 
         for folder, group in grids.items():
-            records += run_grid(group, out / folder, keep=keep, executor=pool, on_epoch=on_epoch, on_end=on_end)
+            records += run_grid(group, out / folder, keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)
     if not runs:
         records = [record for stored in sorted(out.glob("*")) for record in read_records(stored).values()]
         if not records:

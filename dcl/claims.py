@@ -7,16 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .record import Record
-from .table import errors_of, markdown_table, mean_and_std, paired_difference
+from .record import FINISHED, Record, status_of
+from .table import check_alike, errors_of, markdown_table, mean_and_std, paired_difference
 
 Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, then seed
 
 
 def by_model(records: Iterable[Record]) -> Runs:
-    """Runs by dataset and model, then by seed."""
+    """Runs with a result by dataset and model, then by seed.
+
+    Raises
+    ------
+    InputError
+        As `check_alike`.
+    """
+    finished = [record for record in records if status_of(record) == FINISHED]
+    check_alike(finished)
     found: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
-    for record in records:
+    for record in finished:
         run = record["determined_by"]
         found[run["dataset"], run["model"]][run["seed"]] = record
     return found

@@ -1,51 +1,49 @@
-"""A grid of (dataset, model, seed) runs, each of which is stored as it ends."""
+"""One run: a network trained on a dataset, measured and stored."""
 
 import hashlib
-import json
-import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import cache, partial
-from itertools import product
-from multiprocessing import active_children, get_context, parent_process
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from signal import SIG_DFL, SIGINT, signal
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from mnistcompose import __version__
-from mnistcompose.builder import build
+from mnistcompose.builder import build, locked
 from mnistcompose.dataset import ComposedDigits, ShardedDigits, Target
 from mnistcompose.digits import Split, load_digits
-from mnistcompose.errors import BuildError, InputError
-from mnistcompose.shards import MANIFEST, Manifest, SplitName, read_manifest, write_file
+from mnistcompose.errors import InputError
+from mnistcompose.shards import MANIFEST, Manifest, SplitName, failing, read_manifest
 from mnistcompose.spec import LayoutSpec, bundled_names, load_spec
 from mnistcompose.verification import spec_of
 
+from .fusion import MAX_SLOPE
 from .images import ImageSet
-from .networks import IMAGE_NETWORKS, image_network_notation, lenet
-from .notation import Network, parse_layers, parse_network
+from .networks import IMAGE_NETWORKS, image_network_notation, lenet_notation
+from .notation import Network, initial_bias, parse_layers, parse_network, plan_network
 from .oracle import Oracle
-from .record import RECORD_FORMAT, Record, read_record, read_records
+from .record import DIVERGED, FINISHED, RECORD_FORMAT, Record, read_record, status_of, write_record
 from .training import (
     DEFAULT_EPOCHS,
     DEFAULT_RECIPE,
+    Data,
+    DivergenceError,
     History,
     Precision,
     Recipe,
     evaluate,
     fit,
+    load_checkpoint,
     resolve_device,
 )
 
@@ -222,10 +220,14 @@ def make_network(
     check_model(model)
     if model == "oracle":
         return Oracle(classes, slots, input_shape)
+    return parse_network(notation_of(model, classes, slots), input_shape, classes**slots)
+
+
+def notation_of(model: str, classes: int, slots: int) -> str:
+    """A model but the oracle in the paper's notation."""
     if model in MODELS:
-        return lenet(classes**slots, model, input_shape)
-    notation = image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
-    return parse_network(notation, input_shape, classes**slots)
+        return lenet_notation(classes**slots, model)
+    return image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
 
 
 # --- one run --------------------------------------------------------------------------------------------------------
@@ -270,6 +272,7 @@ class Run:
             "slots": data.slots,
             "model": self.model,
             "notation": _notation(self.model, data.classes, data.slots, data.input_shape),
+            **fusion_of(self.model),
             "seed": self.seed,
             "epochs": self.epochs,
             "recipe": self.recipe.fields(),
@@ -284,27 +287,54 @@ def target_of(model: str) -> Target:
 
 @cache
 def _notation(model: str, classes: int, slots: int, input_shape: tuple[int, int, int]) -> str:
-    with torch.random.fork_rng([]):
-        return make_network(model, classes, slots, input_shape).notation
+    if model == "oracle":
+        with torch.random.fork_rng([]), torch.device("meta"):
+            return Oracle(classes, slots, input_shape).notation
+    return plan_network(notation_of(model, classes, slots), input_shape, classes**slots)[0]
 
 
-def run_one(run: Run, path: Path, *, keep: bool = False, progress: Callable[[History], None] | None = None) -> Record:
-    """Train, measure and store one run; a stored one is only read, an interrupted one goes on from its checkpoint.
+def fusion_of(model: str) -> dict[str, Any]:
+    """How the model's DCL modules are initialised and trained, as part of a run's identity; empty without DCL."""
+    if model == "oracle":
+        return {}
+    layers = parse_layers(notation_of(model, classes=10, slots=3))
+    biases = {initial_bias(layer) for layer in layers if layer.dcl is not None and layer.dcl.fusion != "bilinear"}
+    return {"fusion": {"max_slope": MAX_SLOPE, "initial_bias": max(biases)}} if biases else {}
+
+
+def run_one(
+    run: Run,
+    path: Path,
+    *,
+    keep: bool = False,
+    wait: bool = True,
+    progress: Callable[[History], None] | None = None,
+) -> Record:
+    """Train, measure and store one run; a stored one is only read, an interrupted one resumes from its checkpoint.
+
+    A run whose loss diverges is stored as diverged, and is not repeated. A run that is stored as failed is run again.
 
     Parameters
     ----------
     path : Path
-        The run's JSON file. Its checkpoint lies beside it (`.pt`).
+        The run's JSON file. Its checkpoint (`.pt`) and, while it runs, its lock (`.lock`) lie next to it.
     keep : bool
         Keep the checkpoint, which holds the weights, when the run has ended.
+    wait : bool
+        If another process does the same run: wait for it, or raise `LockedError`.
 
     Raises
     ------
     InputError
         The stored run differs in something that determines it.
+    LockedError
+        Another process does the run, and `wait` is false.
     """
     with _ALONE:
-        return _run_alone(run, path, keep, progress)
+        with failing("make the folder", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock"), f"{path}: another process does this run", wait=wait):
+            return _run_alone(run, path, keep, progress)
 
 
 _ALONE = Lock()  # torch's random numbers, which dropout takes, are those of the whole process
@@ -315,36 +345,55 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
     checkpoint = path.with_suffix(".pt")
     if path.exists():
         record = read_record(path)
-        _refuse_other(path, record["determined_by"], identity, identity)
-        if checkpoint.exists() or not keep:
+        refuse_other(path, record["determined_by"], identity, identity)
+        if status_of(record) == DIVERGED or (status_of(record) == FINISHED and not (keep and _lacks(checkpoint, run))):
             return record
     device = resolve_device(run.device)
     train, test = (run.dataset.load(split, run.target, device) for split in run.dataset.splits)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(run.seed)
         net = make_network(run.model, run.dataset.classes, run.dataset.slots, run.dataset.input_shape)
-    history = fit(
-        net,
-        train,
-        test,
-        epochs=run.epochs,
-        seed=run.seed,
-        device=run.device,
-        recipe=run.recipe,
-        precision=run.precision,
-        augment=run.dataset.augmentation,
-        resident=run.dataset.resident,
-        checkpoint=checkpoint,
-        about={key: value for key, value in identity.items() if key not in _OF_FIT},
-        progress=progress,
+    try:
+        history = fit(
+            net,
+            train,
+            test,
+            epochs=run.epochs,
+            seed=run.seed,
+            device=run.device,
+            recipe=run.recipe,
+            precision=run.precision,
+            augment=run.dataset.augmentation,
+            resident=run.dataset.resident,
+            checkpoint=checkpoint,
+            about={key: value for key, value in identity.items() if key not in _OF_FIT},
+            progress=progress,
+        )
+    except DivergenceError as error:
+        record = unfinished(run, DIVERGED, str(error), asdict(error.history))
+    else:
+        record = _finished(run, device, net, test, history)
+    write_record(path, record)
+    if not keep or status_of(record) == DIVERGED:
+        checkpoint.unlink(missing_ok=True)
+    return read_record(path)
+
+
+def _lacks(checkpoint: Path, run: Run) -> bool:
+    """Whether the weights of the last epoch are missing."""
+    return not checkpoint.exists() or len(load_checkpoint(checkpoint)["history"]["train_loss"]) < run.epochs
+
+
+def _finished(run: Run, device: torch.device, net: nn.Module, test: Data, history: History) -> Record:
+    measured = evaluate(
+        net, test, history.normalisation, device, precision=run.precision, resident=run.dataset.resident
     )
-    measured = evaluate(net, test, history.normalisation, device, resident=run.dataset.resident)
     wrong = np.flatnonzero(measured.wrong)
     predictions = to_numbers(measured.predictions, run.dataset.classes)
-    record = {
+    return {
         "format": RECORD_FORMAT,
-        "determined_by": identity,
-        "environment": {**environment(device), "ended": datetime.now(UTC).isoformat(timespec="seconds")},
+        "determined_by": run.identity(),
+        "environment": environment(device),
         "parameters": sum(p.numel() for p in net.parameters()),
         "seconds": sum(history.seconds),
         "error_percent": measured.error,
@@ -354,11 +403,18 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
         "predictions_sha256": hashlib.sha256(predictions.astype("<i8").tobytes()).hexdigest(),
         "history": asdict(history),
     }
-    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
-    write_file(path, f"{{\n{lines}\n}}\n".encode())
-    if not keep:
-        checkpoint.unlink(missing_ok=True)
-    return read_record(path)
+
+
+def unfinished(run: Run, status: str, reason: str, history: Mapping[str, Any] | None = None) -> Record:
+    """Record of a run without a result: `status` is `DIVERGED` or `FAILED`, `history` that of its whole epochs."""
+    return {
+        "format": RECORD_FORMAT,
+        "determined_by": run.identity(),
+        "environment": environment(resolve_device(run.device)),
+        "status": status,
+        "reason": reason,
+        **({} if history is None else {"history": history}),
+    }
 
 
 _OF_FIT = {"seed", "epochs", "recipe", "precision"}  # what `fit` puts into the checkpoint by itself
@@ -391,7 +447,19 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "mnistcompose": __version__,
+        "code": code_digest(),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@cache
+def code_digest() -> str:
+    """First 16 hexadecimal digits of a SHA-256 of this project's sources: the code version of a run."""
+    digest = hashlib.sha256()
+    for package in ("dcl", "mnistcompose"):
+        for source in sorted(Path(str(files(package))).rglob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _processor() -> str:
@@ -402,7 +470,14 @@ def _processor() -> str:
     return found[1] if found else platform.processor()
 
 
-def _refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]) -> None:
+def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a stored run that differs from the wanted one in one of the keys.
+
+    Raises
+    ------
+    InputError
+        Names the file, the key and both values.
+    """
     for key in keys:
         found, expected = stored.get(key), wanted[key]
         if isinstance(found, dict) and isinstance(expected, dict) and found != expected:
@@ -412,101 +487,3 @@ def _refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, An
                     break
         if found != expected:
             raise InputError(f"{path}: was made with {key} = {found!r}, not {expected!r}; choose another output folder")
-
-
-# --- the grid -------------------------------------------------------------------------------------------------------
-
-
-def grid(
-    datasets: Sequence[Dataset | ImageSet], models: Sequence[str], seeds: Sequence[int], **settings: Any
-) -> list[Run]:
-    """All runs of a grid, a whole table of one seed before the next; `settings` are the other fields of `Run`."""
-    return [Run(data, model, seed, **settings) for seed, data, model in product(seeds, datasets, models)]
-
-
-def run_grid(
-    runs: Sequence[Run],
-    out: Path,
-    *,
-    keep: bool = False,
-    executor: Executor | None = None,
-    on_epoch: Callable[[Run, History], None] = lambda *_: None,
-    on_end: Callable[[Run, Record], None] = lambda *_: None,
-) -> list[Record]:
-    """Do the runs that the folder does not hold yet, here or on an executor; returns all records, in order.
-
-    A folder may grow by datasets, models and seeds, but keeps one recipe, one data seed, and one number of epochs a
-    model. One run's failure does not stop the others.
-
-    Raises
-    ------
-    InputError
-        The folder holds runs of another grid; names the file and the field.
-    BuildError
-        At least one run has failed.
-    """
-    stored = read_records(out)
-    for wanted, (path, record) in product([run.identity() for run in runs], stored.items()):
-        _check_fits(path, record["determined_by"], wanted)
-    records: dict[str, Record] = {}
-    failures: list[str] = []
-
-    def finish(run: Run, result: Callable[[], Record]) -> None:
-        try:
-            records[run.file] = result()
-        except BuildError as error:
-            failures.append(f"{run.file}: {error}")
-        except BrokenProcessPool:
-            failures.append(f"{run.file}: its process has died")
-        else:
-            on_end(run, records[run.file])
-
-    if executor is None:
-        for run in runs:
-            finish(run, partial(run_one, run, out / run.file, keep=keep, progress=partial(on_epoch, run)))
-    else:
-        waiting = {executor.submit(run_one, run, out / run.file, keep=keep): run for run in runs}
-        for done in as_completed(waiting):
-            finish(waiting[done], done.result)
-    if failures:
-        more = f" (and {len(failures) - 1} more failed)" if len(failures) > 1 else ""
-        raise BuildError(f"{failures[0]}{more}; the same command runs what is missing")
-    return [records[run.file] for run in runs]
-
-
-def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    keys = ["recipe", "precision", "data_seed", "measured_on"]
-    data = [key for key in ("spec", "digits", "preparation", "splits") if key in wanted]
-    keys += data if stored["dataset"] == wanted["dataset"] else []
-    keys += ["epochs"] if stored["model"] == wanted["model"] else []
-    _refuse_other(path, stored, wanted, keys)
-
-
-@contextmanager
-def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the processor's cores evenly, and end with this one.
-
-    An error or a signal here ends them at once: what they do goes on from its checkpoint.
-    """
-    threads = max(1, torch.get_num_threads() // jobs)
-    before = active_children()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for child in set(active_children()) - set(before):
-                child.terminate()
-            raise
-
-
-def _begin_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    signal(SIGINT, SIG_DFL)  # Ctrl-C reaches every process: end at once, and do not begin the next run
-
-    def end_with_parent() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=end_with_parent, daemon=True).start()

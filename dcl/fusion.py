@@ -47,7 +47,7 @@ def fuse(responses: Sequence[Tensor], eps: float, max_slope: float | None = MAX_
     Tensor
         z, in the shape of one response; float32, or float64 where the responses are.
     """
-    z: Tensor = _Fusion.apply(eps, max_slope, *responses)  # type: ignore[no-untyped-call]
+    z: Tensor = _Fusion.apply(eps, max_slope, *responses)
     return z
 
 
@@ -69,7 +69,7 @@ class _Fusion(torch.autograd.Function):
         ctx.save_for_backward(output, *responses)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Multiply the gradient of z by each slope."""
         z, *responses = ctx.saved_tensors
         v = [_at_least_float32(response) for response in responses]

@@ -403,9 +403,13 @@ def _full(layer: Layer, shape: Shape, filters: int) -> _Step:
         return cost, partial(nn.Linear, inputs, filters)
     if layer.dcl.fusion == "bilinear":
         return cost, partial(BilinearLinear, inputs, filters, layer.dcl.filters)
-    initial_bias = OUTPUT_BIAS if layer.kind == "OUT" else 0.0
     make = partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
-    return cost, partial(make, initial_bias=initial_bias)
+    return cost, partial(make, initial_bias=initial_bias(layer))
+
+
+def initial_bias(layer: Layer) -> float:
+    """Mean at which the second stage's biases of a DCL module start."""
+    return OUTPUT_BIAS if layer.kind == "OUT" else 0.0
 
 
 def _parameters(fan_in: int, filters: int, dcl: Dcl | None) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .experiment import MODELS
-from .table import Row, markdown_table, paper_notation
+from .table import Row, error_cell, markdown_table, paper_notation
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,14 @@ def agreement(rows: Sequence[Row]) -> Agreement:
     """Compare what `summarise` gives with the paper."""
     from scipy.stats import spearmanr
 
-    errors = {(row.dataset, row.model): row.error_percent for row in rows}
+    errors = {(row.dataset, row.model): row.error_percent for row in rows if row.error_percent is not None}
     rank, within = {}, {}
     for model in MODELS:
-        pairs = [(r.error_percent, r.paper_percent) for r in rows if r.model == model and r.paper_percent is not None]
+        pairs = [
+            (errors[r.dataset, model], r.paper_percent)
+            for r in rows
+            if (r.dataset, model) in errors and r.model == model and r.paper_percent is not None
+        ]
         if len(pairs) < 3:
             continue
         rank[model] = float(spearmanr([ours for ours, _ in pairs], [paper for _, paper in pairs]).statistic)
@@ -62,7 +66,7 @@ def as_paper(rows: Sequence[Row]) -> str:
 def _cell(row: Row | None) -> str:
     if row is None:
         return ""
-    ours = paper_notation(row.error_percent, row.std_percent)
+    ours = error_cell(row)
     return ours if row.paper_percent is None else f"{ours} / {paper_notation(row.paper_percent, row.paper_std_percent)}"
 
 

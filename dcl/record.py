@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mnistcompose.errors import BuildError
-from mnistcompose.shards import failing
+from mnistcompose.shards import failing, write_file
 
 RECORD_FORMAT = "mnistcompose-run-1"
 
 Record = dict[str, Any]
+
+FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 
 _Count = Annotated[int, Field(ge=0, le=10**8)]
 _Percent = Annotated[float, Field(ge=0, le=100)]
@@ -41,6 +43,7 @@ class _DeterminedBy(_Part):
     data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     spec: str | None = None  # a set of natural images has no layout
     digits: str | None = None
+    fusion: dict[str, float | None] = {}  # of networks with DCL; older runs lack it
 
 
 class _Normalisation(_Part):
@@ -89,6 +92,23 @@ class _Stored(_Part):
         return self
 
 
+class _Unfinished(_Part):
+    """A run without a result."""
+
+    format: Literal["mnistcompose-run-1"]
+    determined_by: _DeterminedBy
+    environment: dict[str, str | int] = {}
+    status: Literal["diverged", "failed"]
+    reason: str
+    history: _History | None = None  # of the epochs that ended before
+
+
+def status_of(record: Record) -> str:
+    """`FINISHED`, `DIVERGED` or `FAILED`."""
+    status: str = record.get("status", FINISHED)
+    return status
+
+
 def read_record(path: Path) -> Record:
     """Read a stored run.
 
@@ -103,7 +123,7 @@ def read_record(path: Path) -> Record:
         record: Record = json.loads(text)
         if isinstance(record, dict) and (found := record.get("format")) != RECORD_FORMAT:
             raise BuildError(f"{path}: format {found!r:.80}; this version reads {RECORD_FORMAT}")
-        _Stored.model_validate(record)
+        (_Unfinished if isinstance(record, dict) and "status" in record else _Stored).model_validate(record)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -113,6 +133,12 @@ def read_record(path: Path) -> Record:
     except (ValueError, RecursionError):
         raise BuildError(f"{path}: damaged, or not a run; delete it to run it again") from None
     return record
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Store a run, atomically."""
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    write_file(path, f"{{\n{lines}\n}}\n".encode())
 
 
 def read_records(out: Path, places: Sequence[str] = ("*/*.json",)) -> dict[Path, Record]:

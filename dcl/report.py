@@ -281,7 +281,11 @@ def _charts(records: Sequence[Record], rows: Sequence[Row], colors: Mapping[str,
         ]
 
     split = records[0]["determined_by"]["measured_on"]
-    dots = [Dot(row.model, colors[row.model], row.parameters, row.error_percent, row.std_percent or 0) for row in rows]
+    dots = [
+        Dot(row.model, colors[row.model], row.parameters, row.error_percent, row.std_percent or 0)
+        for row in rows
+        if row.parameters is not None and row.error_percent is not None
+    ]
     return [
         line_chart(f"Error on {split} images by epoch", "error, %", lines("test_error"), " %"),
         line_chart(

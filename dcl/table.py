@@ -17,7 +17,7 @@ from mnistcompose.errors import InputError
 
 from .experiment import MODELS
 from .networks import DCL, IMAGE_NETWORKS
-from .record import Record
+from .record import DIVERGED, FAILED, FINISHED, Record, status_of
 
 CONFIDENCE = 0.95
 
@@ -92,9 +92,9 @@ class Row:
 
     dataset: str
     model: str
-    error_percent: float
+    error_percent: float | None  # None where no run has a result
     std_percent: float | None  # over run seeds; None with a single one
-    runs: int
+    runs: int  # with a result
     paper_percent: float | None
     paper_std_percent: float | None
     difference: float | None  # to the baseline, of the seeds that both have, percentage points
@@ -103,9 +103,11 @@ class Row:
     gain_percent: float | None  # (baseline - model) / baseline
     paper_gain_percent: float | None
     epochs: int
-    parameters: int
-    seconds: float  # of training, a run
+    parameters: int | None
+    seconds: float | None  # of training, per run
     top5_percent: float | None = None  # of images whose class is not among the five best guesses
+    diverged: int = 0  # runs whose loss diverged
+    failed: int = 0
 
 
 @cache
@@ -139,13 +141,45 @@ def model_order(model: str) -> tuple[int, str]:
     return known.index(model) if model in known else len(known), model
 
 
+def averaging_key(record: Record) -> dict[str, Any]:
+    """What runs that are averaged must have in common: all that determines a run, but for its seed."""
+    run = record["determined_by"]
+    return {key: value for key, value in run.items() if key != "seed" and value not in (None, {})}
+
+
+def check_alike(records: Iterable[Record]) -> None:
+    """Refuse runs of one model on one dataset that may not be averaged, and one run that is given twice.
+
+    Raises
+    ------
+    InputError
+        Names dataset, model and seeds of two runs, what they differ in, and both values.
+    """
+    first: dict[tuple[str, str], Record] = {}
+    seen: set[tuple[str, str, int]] = set()
+    for record in records:
+        run = record["determined_by"]
+        name = run["dataset"], run["model"]
+        if (*name, run["seed"]) in seen:
+            raise InputError(f"{name[0]} {name[1]}: two runs of seed {run['seed']}; give each set of runs a folder")
+        seen.add((*name, run["seed"]))
+        other = first.setdefault(name, record)
+        ours, theirs = (averaging_key(each) for each in (record, other))
+        for key in sorted(ours.keys() | theirs.keys()):
+            if ours.get(key) != theirs.get(key):
+                raise InputError(
+                    f"{name[0]} {name[1]}: the runs of seeds {other['determined_by']['seed']} and {run['seed']} differ "
+                    f"in {key} ({theirs.get(key)!r} and {ours.get(key)!r}); give each set of runs a folder"
+                )
+
+
 def summarise(records: Iterable[Record]) -> list[Row]:
     """Rows of the table, by dataset and model; models in the paper's order.
 
     Raises
     ------
     InputError
-        Runs of one dataset were measured on other images.
+        Runs of one dataset were measured on other images, or runs of one model differ in more than their seed.
     """
 
     def place(record: Record) -> tuple[str, tuple[int, str]]:
@@ -157,6 +191,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
         runs = list(of_dataset)
         if any(_measured(run) != _measured(runs[0]) for run in runs):
             raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
+        check_alike(runs)
         by_model = {key[1][1]: list(group) for key, group in groupby(runs, place)}
         rows += [_row(dataset, model, group, by_model.get(baseline_of(model), [])) for model, group in by_model.items()]
     return rows
@@ -167,10 +202,12 @@ def _measured(record: Record) -> tuple[str, Any]:
     return run["measured_on"], run["splits"][run["measured_on"]]
 
 
-def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) -> Row:
-    mean, std = mean_and_std([record["error_percent"] for record in group])
+def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Record]) -> Row:
+    group, baseline = ([r for r in runs if status_of(r) == FINISHED] for runs in (of_model, of_baseline))
+    run = of_model[0]["determined_by"]
+    mean, std = mean_and_std([record["error_percent"] for record in group]) if group else (None, None)
     top5 = [error for record in group if (error := record.get("top5_error_percent")) is not None]
-    published = group[0]["determined_by"]["measured_on"] == "test"
+    published = run["measured_on"] == "test"
     paper, paper_std = _published(dataset, model) if published else (None, None)
     paper_base, _ = _published(dataset, baseline_of(model))
     interval: tuple[float | None, float | None, float | None] = (None, None, None)
@@ -195,10 +232,12 @@ def _row(dataset: str, model: str, group: list[Record], baseline: list[Record]) 
         *interval,
         gain,
         paper_gain,
-        group[0]["determined_by"]["epochs"],
-        group[0]["parameters"],
-        mean_and_std([record["seconds"] for record in group])[0],
-        mean_and_std(top5)[0] if len(top5) == len(group) else None,
+        run["epochs"],
+        group[0]["parameters"] if group else None,
+        mean_and_std([record["seconds"] for record in group])[0] if group else None,
+        mean_and_std(top5)[0] if top5 and len(top5) == len(group) else None,
+        sum(status_of(record) == DIVERGED for record in of_model),
+        sum(status_of(record) == FAILED for record in of_model),
     )
 
 
@@ -215,20 +254,27 @@ def _optional(template: str, *values: float | None) -> str:
     return "" if None in values else template.format(*values)
 
 
+def error_cell(row: Row) -> str:
+    """Error of the runs with a result, in the paper's notation; then how many have none, as in 9.14(07), 1 diverged."""
+    parts = [] if row.error_percent is None else [paper_notation(row.error_percent, row.std_percent)]
+    parts += [f"{n} {name}" for n, name in ((row.diverged, DIVERGED), (row.failed, FAILED)) if n]
+    return ", ".join(parts)
+
+
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "dataset": lambda row: row.dataset,
     "model": lambda row: row.model,
-    "error %": lambda row: paper_notation(row.error_percent, row.std_percent),
+    "error %": lambda row: error_cell(row),
     "paper %": lambda row: (
         "" if row.paper_percent is None else paper_notation(row.paper_percent, row.paper_std_percent)
     ),
     "to baseline [95 %]": lambda row: _optional("{:+.2f} [{:+.2f}, {:+.2f}]", row.difference, row.low, row.high),
     "gain %": lambda row: _optional("{:.1f}", row.gain_percent),
     "paper's": lambda row: _optional("{:.1f}", row.paper_gain_percent),
-    "parameters": lambda row: f"{row.parameters:,}",
+    "parameters": lambda row: _optional("{:,}", row.parameters),
     "runs": lambda row: str(row.runs),
     "epochs": lambda row: str(row.epochs),
-    "seconds": lambda row: f"{row.seconds:.0f}",
+    "seconds": lambda row: _optional("{:.0f}", row.seconds),
 }
 
 

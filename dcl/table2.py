@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from .images import SETS
 from .networks import DCL, IMAGE_NETWORKS
-from .table import Row, baseline_of, paper_notation, paper_table2
+from .table import Row, baseline_of, error_cell, paper_table2
 
 TOP5 = "ilsvrc2012 top-5"
 TITLES = {"lenet": "LeNet", "bignet": "BigNet", "wrn": "WRN", "alexnet": "AlexNet"}
@@ -66,16 +66,16 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
             comparable = row is None or row.paper_percent is not None  # not beside what held-out images gave
             drop = paper_gain(dataset, network) if comparable and network.endswith(DCL) else None
             line += [
-                paper_notation(row.error_percent, row.std_percent) if row else "",
+                error_cell(row) if row else "",
                 _number(paper_table2().get((dataset, network)) if comparable else None, 2),
                 _number(row.gain_percent if row else None, 2),
                 _number(drop, 2),
             ]
         # A network's parameters depend on the number of classes alone: those of the first column.
-        line += [f"{present[0].parameters:,}", "/".join(sorted({str(row.runs) for row in present}))]
+        line += [_number(present[0].parameters, 0), "/".join(sorted({str(row.runs) for row in present}))]
         lines.append(line)
     return head, lines
 
 
 def _number(value: float | None, places: int) -> str:
-    return "" if value is None else f"{value:.{places}f}"
+    return "" if value is None else f"{value:,.{places}f}"

@@ -17,6 +17,7 @@ from mnistcompose.spec import load_spec
 from .augmentation import Augmentation
 from .experiment import INPUT_SHAPE, Dataset, make_network, target_of, to_digits, to_numbers
 from .images import ImageSet, open_images
+from .record import FINISHED, Record, read_record, status_of
 from .training import History, Normalisation, load_checkpoint
 
 
@@ -69,10 +70,13 @@ def load_trained(run: Path) -> Trained:
     InputError
         There is none.
     BuildError
-        It is damaged.
+        It is damaged, or is of another epoch than the run that is stored next to it.
     """
     path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
     state = load_checkpoint(path)
+    stored = path.with_suffix(".json")
+    if stored.exists():
+        _check_agrees(path, state, read_record(stored))
     try:
         identity, history = state["identity"], History.from_dict(state["history"])
         channels, height, width = identity.get("input_shape", INPUT_SHAPE)
@@ -81,6 +85,16 @@ def load_trained(run: Path) -> Trained:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None
     return Trained(net.eval(), history.normalisation, identity, history.epochs)
+
+
+def _check_agrees(path: Path, state: Mapping[str, Any], record: Record) -> None:
+    """Refuse weights that are not those of the finished run that is stored next to them."""
+    of_weights, of_run = state["history"]["train_loss"], record.get("history", {}).get("train_loss", [])
+    if status_of(record) == FINISHED and of_weights != of_run:
+        raise BuildError(
+            f"{path}: weights after epoch {len(of_weights)}, but the run next to them has {len(of_run)} epochs or "
+            "other losses; delete the weights and train with --keep again"
+        )
 
 
 def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:

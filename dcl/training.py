@@ -34,6 +34,26 @@ Precision = Literal["float32", "bfloat16"]
 
 EVALUATION_BATCH = 500
 CHECKPOINT_FORMAT = 1
+STEPS_PER_CHECK = 100  # between two looks at whether the loss is still finite
+
+
+class DivergenceError(ArithmeticError):
+    """The loss is NaN or infinite.
+
+    Attributes
+    ----------
+    history : History
+        Of the epochs that ended before.
+    """
+
+    def __init__(self, message: str, history: "History") -> None:
+        super().__init__(message)
+        self.history = history
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch in which it happened, from 1."""
+        return self.history.epochs + 1
 
 
 class TensorSource(Protocol):
@@ -220,13 +240,16 @@ def check_precision(precision: str, device: torch.device) -> None:
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision = {precision!r}: should be one of {', '.join(get_args(Precision))}")
-    native = {
-        "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
-        "cpu": lambda: torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
-        "meta": lambda: True,
-    }
-    if precision == "bfloat16" and not native.get(device.type, lambda: False)():
+    if precision == "bfloat16" and not _has_bfloat16(device):
         raise InputError(f"precision = 'bfloat16': this {device.type} device does not compute it natively; use float32")
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not every version of torch has them
+    on_cpu = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return device.type == "meta" or (device.type == "cpu" and on_cpu)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -467,8 +490,10 @@ def fit(
     ------
     InputError
         Data, arguments or a checkpoint that do not go together.
+    DivergenceError
+        The loss is NaN or infinite. Checked every `STEPS_PER_CHECK` steps, and at the end of each epoch.
     BuildError
-        The loss is no longer finite; the checkpoint cannot be written, or is damaged.
+        The checkpoint cannot be written, or is damaged.
     """
     place = resolve_device(device)
     check_precision(precision, place)
@@ -501,15 +526,21 @@ def fit(
             began = time.perf_counter()
             net.train()
             order = torch.randperm(len(data[0]), generator=generator)[: batches * batch].to(place)
-            losses = []
+            losses: list[Tensor] = []
+            check = _always_finite
             for step, index in enumerate(torch.split(order, batch), epoch * batches):
+                if losses and len(losses) % STEPS_PER_CHECK == 0:
+                    if not check():
+                        break
+                    check = _finite_later(losses[-STEPS_PER_CHECK:])
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, step, epochs * batches)
                 losses.append(train_step(net, optimizer, data, index, prepare, precision, recipe.clip))
             train_loss = float(torch.stack(losses).cpu().double().mean())
             seconds = time.perf_counter() - began
+        _check_finite(history, "train loss", train_loss, recipe)
         measured = evaluate(net, held_out, history.normalisation, place, precision=precision, resident=resident)
-        _check_finite(epoch, train_loss, measured.loss, recipe)
+        _check_finite(history, "test loss", measured.loss, recipe)
         history.train_loss.append(train_loss)
         history.test_loss.append(measured.loss)
         history.test_error.append(measured.error)
@@ -547,11 +578,26 @@ def _check_outputs(
             )
 
 
-def _check_finite(epoch: int, train_loss: float, test_loss: float, recipe: Recipe) -> None:
-    if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
-        raise BuildError(
-            f"training diverged in epoch {epoch + 1}: train loss {train_loss:g}, test loss {test_loss:g}; "
-            f"try a learning rate below {recipe.lr:g}"
+def _always_finite() -> bool:
+    return True
+
+
+def _finite_later(losses: list[Tensor]) -> Callable[[], bool]:
+    """Ask whether losses are finite, of which a device may still be computing some: until it has, they pass for it."""
+    finite = torch.isfinite(torch.stack(losses)).all().to("cpu", non_blocking=True)
+    if losses[0].device.type != "cuda":
+        return lambda: bool(finite)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copied.record(torch.cuda.current_stream(losses[0].device))
+    return lambda: not copied.query() or bool(finite)  # type: ignore[no-untyped-call]
+
+
+def _check_finite(history: History, name: str, loss: float, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"training diverged in epoch {history.epochs + 1}: {name} {loss:g}; "
+            f"try a learning rate below {recipe.lr:g}",
+            history,
         )
 
 

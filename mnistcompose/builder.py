@@ -545,22 +545,26 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
+class LockedError(BuildError):
+    """Another process holds the lock."""
+
+
 @contextmanager
-def locked(path: Path, busy: str) -> Iterator[None]:
+def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file, which is there meanwhile; it goes with the process, however that ends.
 
     Raises
     ------
-    BuildError
-        Another process holds it: `busy` says what that means.
+    LockedError
+        Another process holds it, and `wait` is false: `busy` says what that means.
     """
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
-            raise BuildError(busy) from None
+            raise LockedError(busy) from None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break

@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,13 @@ from dcl.experiment import (
     Dataset,
     Run,
     check_model,
-    grid,
     open_dataset,
-    process_pool,
-    run_grid,
     run_one,
     to_numbers,
 )
+from dcl.grid import grid, process_pool, run_grid
 from dcl.pictures import prepare, read_picture, resampling
-from dcl.record import read_record, read_records
+from dcl.record import read_record, read_records, status_of
 from dcl.table import (
     COLUMNS,
     as_csv,
@@ -249,8 +248,7 @@ def test_a_grid_stores_each_run_and_does_what_is_missing(data: Dataset, tmp_path
 def test_a_grid_on_an_executor_stores_the_same(data: Dataset, tmp_path: Path) -> None:
     runs = grid([data], ["baseline", "A3S"], range(1), epochs=1, recipe=QUICK, device="cpu")
     here = run_grid(runs, tmp_path / "here")
-    with ThreadPoolExecutor(1) as pool:
-        there = run_grid(runs, tmp_path / "there", executor=pool)
+    there = run_grid(runs, tmp_path / "there", pool=partial(ThreadPoolExecutor, 1))
     assert [r["predictions_sha256"] for r in here] == [r["predictions_sha256"] for r in there]
 
 
@@ -301,7 +299,13 @@ def test_a_failed_run_does_not_stop_the_others(data: Dataset, tmp_path: Path, mo
     runs = grid([data], ["baseline", "A2", "B2"], range(1), epochs=1, recipe=QUICK, device="cpu")
     with pytest.raises(BuildError, match=r"A2-0\.json: training diverged"):
         run_grid(runs, tmp_path)
-    assert [path.name for path in read_records(tmp_path)] == ["B2-0.json", "baseline-0.json"]
+    assert {path.name: status_of(record) for path, record in read_records(tmp_path).items()} == {
+        "A2-0.json": "failed",
+        "B2-0.json": "finished",
+        "baseline-0.json": "finished",
+    }
+    monkeypatch.undo()
+    assert [status_of(record) for record in run_grid(runs, tmp_path)] == ["finished"] * 3
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------

@@ -18,10 +18,11 @@ from torchvision import datasets
 from dcl import images
 from dcl.augmentation import Augmentation
 from dcl.contrast import RANGE, SIGMA, WINDOW, local_contrast
-from dcl.experiment import Run, read_records, run_one
+from dcl.experiment import Run, run_one
 from dcl.images import held_out, open_images, read_folder, svhn_split
 from dcl.networks import IMAGE_NETWORKS, image_network_shape
 from dcl.recipes import IMAGE_RECIPES, augmentation, recipe_name
+from dcl.record import read_records
 from dcl.table import paper_table2, summarise
 from dcl.table2 import TOP5, paper_gain, pivot
 from dcl.trained import load_trained

@@ -22,6 +22,7 @@ from dcl.experiment import MODELS, make_network
 from dcl.networks import IMAGE_NETWORKS, image_network, image_network_shape
 from dcl.training import (
     DEFAULT_RECIPE,
+    DivergenceError,
     History,
     Normalisation,
     Recipe,
@@ -230,9 +231,10 @@ def test_a_checkpoint_that_cannot_be_written_gets_one_line(tmp_path: Path) -> No
 
 def test_a_diverged_run_stops_with_one_line(tmp_path: Path) -> None:
     recipe = replace(SMALL, lr=1e30, warmup=0)
-    with pytest.raises(BuildError, match="diverged in epoch 1") as caught:
+    with pytest.raises(DivergenceError, match="diverged in epoch 1") as caught:
         fit(a_net(), TRAIN, TEST, epochs=2, device="cpu", recipe=recipe, checkpoint=tmp_path / "run.pt")
     assert "\n" not in str(caught.value)
+    assert caught.value.epoch == 1
     assert not any(tmp_path.iterdir())
 
 
