@@ -45,7 +45,7 @@ def _list(_context: click.Context, _option: click.Parameter, value: str) -> list
 @click.option("--keep", is_flag=True, help="Keep the weights of every run.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--bfloat16", is_flag=True, help="Mixed precision, on cuda only.")
+@click.option("--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively.")
 @click.option("--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal.")
 @click.option("--others", is_flag=True, help="Also print the other methods of the paper's table.")
 @click.option("--json", "style", flag_value="json", help="Print JSON: every number, unrounded.")

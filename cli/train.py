@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistcompose.errors import InputError
+from mnistcompose.errors import BuildError, InputError
 
 if TYPE_CHECKING:
     from dcl.training import History, Recipe
@@ -45,7 +45,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             for name, (kind, text) in RECIPE.items()
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option("--bfloat16", is_flag=True, help="Mixed precision, on cuda only."),
+        click.option(
+            "--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively."
+        ),
         click.option(
             "--validate",
             is_flag=True,
@@ -147,6 +149,7 @@ def train(
     need_torch()
     from dcl.events import event_log, need_tensorboard
     from dcl.experiment import Run, check_model, open_dataset, run_one
+    from dcl.record import FINISHED, status_of
     from dcl.training import History
 
     check_model(model)
@@ -168,10 +171,13 @@ def train(
             log(history)
 
         record = run_one(run, path, keep=True, progress=on_epoch)
-        log(History.from_dict(record["history"]))  # of a run that was stored already
+        if record.get("history", {}).get("train_loss"):
+            log(History.from_dict(record["history"]))  # of a run that was stored already
     if as_json:
         click.echo(json.dumps(record))
         return
+    if status_of(record) != FINISHED:
+        raise BuildError(f"{path}: {record['reason']}")
     wrong, count = len(record["wrong"]), data.splits[run.measured_on]["images"]
     click.echo(
         f"{label}, {epochs} epochs: error {record['error_percent']:.2f} % ({wrong:,} of {count:,} "

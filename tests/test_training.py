@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from dcl.training import (
     DivergenceError,
     History,
     Normalisation,
+    Precision,
     Recipe,
     eval_step,
     evaluate,
@@ -523,3 +525,33 @@ def test_the_meta_device_notices_a_read() -> None:
 
     with pytest.raises(RuntimeError):
         steps_on_meta(nn.Sequential(Reading(), nn.Linear(784, 4)), torch.zeros(64, dtype=torch.int64))
+
+
+# --- precision ------------------------------------------------------------------------------------------------------
+
+has_bfloat16 = pytest.mark.skipif(
+    not any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile")),
+    reason="this processor does not multiply bfloat16 natively",
+)
+
+
+@has_bfloat16
+def test_bfloat16_trains_on_a_processor_that_has_it_and_keeps_float32_weights() -> None:
+    net = a_net()
+    history = fit(net, TRAIN, TEST, epochs=3, device="cpu", recipe=SMALL, precision="bfloat16")
+    assert history.train_loss[-1] < history.train_loss[0]
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+    plain = fit(a_net(), TRAIN, TEST, epochs=3, device="cpu", recipe=SMALL)
+    assert plain.train_loss != history.train_loss
+    found = evaluate(net, TEST, history.normalisation, "cpu", precision="bfloat16")
+    assert found.error == history.error
+    assert found.loss == history.test_loss[-1]
+    untrained = [evaluate(a_net(), TEST, history.normalisation, "cpu", precision=p).loss for p in get_args(Precision)]
+    assert untrained[0] != untrained[1]
+
+
+def test_bfloat16_is_refused_where_it_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    with pytest.raises(InputError, match="this cpu device does not compute it natively; use float32"):
+        fit(a_net(), TRAIN, TEST, epochs=1, device="cpu", precision="bfloat16")
