@@ -19,8 +19,9 @@ from mnistcompose.errors import InputError
 from .experiment import to_digits, to_numbers
 from .fusion import DCLLinear
 from .notation import Dcl, parse_layers
-from .record import Record
-from .table import mean_and_std
+from .record import FINISHED, Record, status_of
+from .statistics import mean_and_std
+from .table import first_difference
 from .training import Normaliser
 
 COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for all eyes
@@ -57,17 +58,21 @@ def branch_filters(records: Iterable[Record]) -> Rows:
     Raises
     ------
     InputError
-        There is no such run.
+        There is no such run, or two of them differ in more than the network and the seed.
     """
     errors: dict[int, list[float]] = defaultdict(list)
+    first: Record | None = None
     for record in records:
         run = record["determined_by"]
-        if run["model"] == "oracle" or run["model"].startswith("B"):
+        if run["model"] == "oracle" or run["model"].startswith("B") or status_of(record) != FINISHED:
             continue
         full = next((layer for layer in parse_layers(run["notation"]) if layer.kind == "FC"), None)
         if full is None:
             continue
         if full.dcl is None or full.dcl == Dcl((full.dcl.filters[0],) * 2, "deterministic"):
+            first = first or record
+            if unlike := first_difference(first, record, ignoring=("model", "notation", "fusion")):
+                raise InputError(f"figure 3: {first['determined_by']['model']} and {run['model']} {unlike}")
             errors[full.dcl.filters[0] if full.dcl else 0].append(record["error_percent"])
     if not any(errors):
         raise InputError("figure 3 needs runs of A2 with different numbers of filters, as FC500[2x50]")

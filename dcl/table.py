@@ -13,20 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistcompose.digits import Split, load_digits
 from mnistcompose.errors import InputError
+from mnistcompose.sampling import draw
+from mnistcompose.spec import LayoutSpec, bundled_names, load_spec
 
 from .experiment import MODELS
 from .networks import DCL, IMAGE_NETWORKS
 from .record import DIVERGED, FAILED, FINISHED, Record, status_of
-
-CONFIDENCE = 0.95
-
-# --- statistics -----------------------------------------------------------------------------------------------------
-
-
-def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and the standard deviation of a sample (n - 1), of which a single value has none."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+from .statistics import Difference, mean_and_std, paired_difference, sharing_sources
 
 
 def paper_notation(mean: float, std: float | None) -> str:
@@ -39,48 +34,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Between two models' error rates, in percentage points, and its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def paired_difference(
-    model: NDArray[np.bool_], baseline: NDArray[np.bool_], confidence: float = CONFIDENCE
-) -> Difference:
-    """Confidence interval of the difference between two models that were measured on the same test images.
-
-    A sample of test images and a sample of run seeds are crossed: an image's difference recurs over seeds, a seed's
-    over images. The variance of the mean is that of the images' means, plus that of the seeds' means, less the
-    residual that both contain; Student's t has Satterthwaite's degrees of freedom. With a single seed the interval
-    covers the choice of test images only.
-
-    Parameters
-    ----------
-    model, baseline : bool (seeds, images)
-        Whether the answer was wrong.
-    """
-    from scipy import stats
-
-    differences = 100.0 * (model.astype(np.int8) - baseline.astype(np.int8))
-    seeds, images = differences.shape
-    mean = float(differences.mean())
-    by_image, by_seed = differences.mean(0), differences.mean(1)
-    of_images = float(by_image.var(ddof=1)) / images
-    of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    residual = differences - by_image - by_seed[:, None] + mean
-    shared = float((residual**2).sum()) / max(1, (images - 1) * (seeds - 1)) / (images * seeds)
-    variance = max(of_images, of_seeds, of_images + of_seeds - shared)
-    if variance == 0:
-        return Difference(mean, mean, mean)
-    freedom = (of_images + of_seeds) ** 2 / (of_images**2 / (images - 1) + of_seeds**2 / max(1, seeds - 1))
-    low, high = stats.t.interval(confidence, freedom, loc=mean, scale=variance**0.5)
-    return Difference(mean, float(low), float(high))
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -141,10 +94,14 @@ def model_order(model: str) -> tuple[int, str]:
     return known.index(model) if model in known else len(known), model
 
 
-def averaging_key(record: Record) -> dict[str, Any]:
-    """What runs that are averaged must have in common: all that determines a run, but for its seed."""
-    run = record["determined_by"]
-    return {key: value for key, value in run.items() if key != "seed" and value not in (None, {})}
+def first_difference(record: Record, other: Record, ignoring: Sequence[str] = ()) -> str | None:
+    """What two runs differ in, apart from their seeds and the keys to ignore: runs that differ are never averaged."""
+    one, two = (
+        {k: v for k, v in each["determined_by"].items() if k not in ("seed", *ignoring) and v not in (None, {})}
+        for each in (record, other)
+    )
+    key = next((key for key in sorted(one.keys() | two.keys()) if one.get(key) != two.get(key)), None)
+    return None if key is None else f"differ in {key} ({one.get(key)!r} and {two.get(key)!r})"
 
 
 def check_alike(records: Iterable[Record]) -> None:
@@ -164,13 +121,9 @@ def check_alike(records: Iterable[Record]) -> None:
             raise InputError(f"{name[0]} {name[1]}: two runs of seed {run['seed']}; give each set of runs a folder")
         seen.add((*name, run["seed"]))
         other = first.setdefault(name, record)
-        ours, theirs = (averaging_key(each) for each in (record, other))
-        for key in sorted(ours.keys() | theirs.keys()):
-            if ours.get(key) != theirs.get(key):
-                raise InputError(
-                    f"{name[0]} {name[1]}: the runs of seeds {other['determined_by']['seed']} and {run['seed']} differ "
-                    f"in {key} ({theirs.get(key)!r} and {ours.get(key)!r}); give each set of runs a folder"
-                )
+        if unlike := first_difference(other, record):
+            seeds = f"{other['determined_by']['seed']} and {run['seed']}"
+            raise InputError(f"{name[0]} {name[1]}: the runs of seeds {seeds} {unlike}; give each set of runs a folder")
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -216,7 +169,7 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
     shared = [r for r in group if r["determined_by"]["seed"] in base]
     if model != baseline_of(model) and shared:
         counterparts = [base[r["determined_by"]["seed"]] for r in shared]
-        difference = paired_difference(errors_of(shared), errors_of(counterparts))
+        difference = difference_of(shared, counterparts)
         interval = (difference.mean, difference.low, difference.high)
         reference = mean_and_std([record["error_percent"] for record in counterparts])[0]
         gain = 100 * (0 - difference.mean) / reference if reference else None
@@ -239,6 +192,31 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
         sum(status_of(record) == DIVERGED for record in of_model),
         sum(status_of(record) == FAILED for record in of_model),
     )
+
+
+def difference_of(ours: Sequence[Record], theirs: Sequence[Record]) -> Difference:
+    """Paired difference of two models' runs on one dataset, seed by seed; its interval knows shared source digits."""
+    return paired_difference(errors_of(ours), errors_of(theirs), sharing=_sharing_of(ours[0]))
+
+
+def _sharing_of(record: Record) -> Any:
+    """Which of the measured images share source digits; None unless layout and digits are bundled ones."""
+    run = record["determined_by"]
+    split, layout = run["measured_on"], bundled_layouts().get(run.get("spec") or "")
+    if layout is None or run.get("digits") != load_digits(split).digest:
+        return None
+    return _sharing(layout.digest, split, run["splits"][split]["images"], run["data_seed"])
+
+
+@cache
+def _sharing(layout: str, split: Split, images: int, seed: int) -> Any:
+    return sharing_sources(draw(bundled_layouts()[layout], split, 0, images, seed, load_digits(split)).source)
+
+
+@cache
+def bundled_layouts() -> dict[str, LayoutSpec]:
+    """Bundled layouts by their digests."""
+    return {layout.digest: layout for layout in map(load_spec, bundled_names())}
 
 
 def errors_of(records: Sequence[Record]) -> NDArray[np.bool_]:

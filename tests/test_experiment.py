@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from dcl import experiment
@@ -31,13 +32,12 @@ from dcl.experiment import (
 from dcl.grid import grid, process_pool, run_grid
 from dcl.pictures import prepare, read_picture, resampling
 from dcl.record import read_record, read_records, status_of
+from dcl.statistics import holm, mean_and_std, paired_difference, sharing_sources
 from dcl.table import (
     COLUMNS,
     as_csv,
     as_json,
     as_markdown,
-    mean_and_std,
-    paired_difference,
     paper_notation,
     paper_table,
     summarise,
@@ -339,15 +339,18 @@ def test_a_single_seeds_interval_is_the_paired_t_test() -> None:
     assert ours.mean == pytest.approx(100 * (model.mean() - base.mean()))
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("effect", [0.0, 0.01, 0.03])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, effect: float) -> None:
     """Images, seeds and their interaction all vary; the difference is known."""
     rng = np.random.default_rng(7)
-    covered, trials = 0, 400
+    covered, trials = 0, 300
     for _ in range(trials):
-        shift = rng.normal(0, 0.01, (3, 1))  # a seed makes a model a little better or worse
+        shift = rng.normal(0, effect, (2, seeds, 1))  # a seed makes a model a little better or worse
         hardness = rng.random((1, 400))  # of an image, the same in every run
         base, model = (
-            hardness * 0.5 + rng.random((3, 400)) * 0.5 < rate + shift * sign for rate, sign in ((0.30, 1), (0.28, -1))
+            hardness * 0.5 + rng.random((seeds, 400)) * 0.5 < rate + by
+            for rate, by in zip((0.30, 0.28), shift, strict=True)
         )
         truth = 100 * (_share(0.28) - _share(0.30))
         interval = paired_difference(model, base)
@@ -357,7 +360,48 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def _share(threshold: float) -> float:
     """P(a / 2 + b / 2 < threshold) of a, b uniform, threshold below a half."""
-    return 2 * threshold**2
+    return 2 * threshold**2  # a seed's effect of mean 0 adds the same to both models
+
+
+def test_images_that_share_sources_widen_the_interval_to_its_truth() -> None:
+    """Whether an image is read depends on its source digits alone; few digits make many images."""
+    rng = np.random.default_rng(3)
+    covered = {False: 0, True: 0}
+    trials = 200
+    for _ in range(trials):
+        badness = rng.normal(0, 1, (2, 100))  # of a source digit, for two models that are alike
+        sources = rng.integers(0, 100, (400, 3))
+        base, model = (each[sources].sum(1)[None] > 2 for each in badness)
+        for clustered in covered:
+            found = paired_difference(model, base, sharing=sharing_sources(sources) if clustered else None)
+            covered[clustered] += found.low <= 0 <= found.high
+    assert covered[True] / trials >= 0.9
+    assert covered[False] / trials < 0.8
+
+
+@given(sources=arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(0, 6)))
+def test_sharing_is_having_a_source_in_common(sources: np.ndarray) -> None:
+    expected = [[bool({*one} & {*two}) for two in sources.tolist()] for one in sources.tolist()]
+    assert sharing_sources(sources).toarray().tolist() == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_its_step_down_definition(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    ranked = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for level in (0.01, 0.05, 0.5):
+        rejected = 0  # the method: the smallest against level / n, the next against level / (n - 1), until one fails
+        while rejected < len(ranked) and p_values[ranked[rejected]] * (len(ranked) - rejected) < level:
+            rejected += 1
+        assert {i for i, p in enumerate(adjusted) if p < level} == set(ranked[:rejected])
+
+
+def test_the_p_value_is_where_the_interval_ends_at_0() -> None:
+    rng = np.random.default_rng(5)
+    base, model = rng.random((2, 3, 500)) < [[[0.1]], [[0.07]]]
+    found = paired_difference(model, base)
+    at_p = paired_difference(model, base, confidence=1 - found.p_value)
+    assert min(abs(at_p.low), abs(at_p.high)) < 1e-6
 
 
 @given(seeds=st.integers(1, 4), images=st.integers(2, 50), seed=st.integers(0, 99))
