@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from report import machine, table
 from rich.console import Console
 
-from mnistcompose.builder import build, compose
-from mnistcompose.digits import load_digits
-from mnistcompose.shards import encode, pieces_digest
-from mnistcompose.spec import LayoutSpec, load_spec
+from mnistcompose.building.build import build, compose
+from mnistcompose.digits.bank import load_digits
+from mnistcompose.layout.spec import LayoutSpec, load_spec
+from mnistcompose.storage.shards import encode, pieces_digest
 
 CHUNK, SHARD = 1000, 10_000
 THREADS = 2

@@ -14,13 +14,13 @@ import click
 import torch
 from report import README, ROOT, readme_with
 
-from dcl.claims import by_model, claims_table, dead_outputs, fired, loss_gaps
-from dcl.experiment import MODELS
-from dcl.figures import module_responses
-from dcl.notation import parse_layers
-from dcl.record import read_records
-from dcl.table import markdown_table, model_order
-from dcl.trained import images_of_test, load_trained
+from dcl.experiments.inference import images_of_test, load_trained
+from dcl.experiments.run import MODELS
+from dcl.experiments.run_file import read_records
+from dcl.models.notation import parse_layers
+from dcl.reporting.claims import by_model, claims_table, dead_outputs, fired, loss_gaps
+from dcl.reporting.figures import module_responses
+from dcl.reporting.table import markdown_table, model_order
 
 FOLDERS = [ROOT / "results" / name for name in ("table1", "figures")]
 FIRED = ROOT / "results" / "figures" / "fired.csv"

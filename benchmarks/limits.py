@@ -22,12 +22,12 @@ from report import machine
 from rich.console import Console
 from rich.table import Table
 
-from mnistcompose.digits import DigitBank, load_digits
-from mnistcompose.geometry import geometry
-from mnistcompose.kernel import mix
-from mnistcompose.render import render
-from mnistcompose.sampling import Draws, draw
-from mnistcompose.spec import SIZE, LayoutSpec, load_spec
+from mnistcompose.digits.bank import DigitBank, load_digits
+from mnistcompose.layout.spec import SIZE, LayoutSpec, load_spec
+from mnistcompose.rendering.draws import Draws, draw
+from mnistcompose.rendering.geometry import geometry
+from mnistcompose.rendering.kernel import mix
+from mnistcompose.rendering.render import render
 
 REPEATS = 2000
 compiled = njit(nogil=True, error_model="numpy")

@@ -26,10 +26,10 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from dcl.experiment import make_network
-from dcl.training import Normalisation, Recipe, make_optimizer, train_step
+from dcl.experiments.run import make_network
+from dcl.training.loop import Normalisation, Recipe, make_optimizer, train_step
 from mnistcompose import BlockShuffle, ComposedDigits, ShardedDigits, build, load_digits, load_spec
-from mnistcompose.builder import compose
+from mnistcompose.building.build import compose
 
 BATCH = 512
 COUNT = 60_000

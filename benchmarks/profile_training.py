@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from dcl.experiment import make_network
-from dcl.networks import VARIANTS, lenet_notation
-from dcl.notation import plan_network
-from dcl.training import Recipe, fit
-from mnistcompose.dataset import ComposedDigits
-from mnistcompose.spec import load_spec
+from dcl.experiments.run import make_network
+from dcl.models.networks import VARIANTS, lenet_notation
+from dcl.models.notation import plan_network
+from dcl.training.loop import Recipe, fit
+from mnistcompose.datasets.dataset import ComposedDigits
+from mnistcompose.layout.spec import load_spec
 
 KINDS = {
     "convolution": r"convolution",

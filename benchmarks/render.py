@@ -33,11 +33,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mnistcompose import build
-from mnistcompose.digits import INK, DigitBank, load_digits
-from mnistcompose.kernel import mix
-from mnistcompose.render import render
-from mnistcompose.sampling import ANGLE, GREY, POSITION, SCALE, SHARE, Draws, draw
-from mnistcompose.spec import SIZE, UNIT, Fit, LayoutSpec, load_spec
+from mnistcompose.digits.bank import INK, DigitBank, load_digits
+from mnistcompose.layout.spec import SIZE, UNIT, Fit, LayoutSpec, load_spec
+from mnistcompose.rendering.draws import ANGLE, GREY, POSITION, SCALE, SHARE, Draws, draw
+from mnistcompose.rendering.kernel import mix
+from mnistcompose.rendering.render import render
 
 Images = NDArray[np.uint8]
 Array = NDArray[np.float64]

@@ -21,9 +21,10 @@ from report import machine, table
 from rich.console import Console
 
 from mnistcompose import __version__
-from mnistcompose.builder import _Task
-from mnistcompose.cluster import cluster
-from mnistcompose.shards import (
+from mnistcompose.building.build import _Task
+from mnistcompose.building.cluster import cluster
+from mnistcompose.layout.spec import load_spec
+from mnistcompose.storage.shards import (
     BLOCK,
     MANIFEST,
     MAX_SHARD,
@@ -39,7 +40,6 @@ from mnistcompose.shards import (
     split_digest,
     virtual_bytes,
 )
-from mnistcompose.spec import load_spec
 
 SPEC = load_spec("MNIST-III-10")
 HASH = "0" * 64

@@ -4,18 +4,18 @@
     python benchmarks/stability.py MNIST-III-10 A3D --epochs 20 --clip 2
 
 Trains on the split `fit` and measures on `validation`: the test set is never touched. `--initial-bias` is where
-the second stage's biases start, in the place of what `dcl.notation` gives an output. Output: results/recipe/stability.
+the second stage's biases start, instead of what `dcl.models.notation` sets. Output: results/recipe/stability.
 """
 
 import click
 import torch
 
-from dcl.claims import dead_outputs
-from dcl.experiment import open_dataset
-from dcl.figures import module_responses
-from dcl.fusion import DCLLinear
-from dcl.networks import lenet
-from dcl.training import History, Recipe, fit
+from dcl.experiments.run import open_dataset
+from dcl.models.fusion import DCLLinear
+from dcl.models.networks import lenet
+from dcl.reporting.claims import dead_outputs
+from dcl.reporting.figures import module_responses
+from dcl.training.loop import History, Recipe, fit
 
 _LOOKED_AT = 5000  # images in which an output that fires for none counts as dead
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from report import README, ROOT, readme_with
 
-from dcl.published import agreement, as_paper, as_sentences
-from dcl.record import read_records
-from dcl.table import Row, summarise
+from dcl.experiments.run_file import read_records
+from dcl.reporting.published import agreement, as_paper, as_sentences
+from dcl.reporting.table import Row, summarise
 
 RUNS = ROOT / "results" / "table1"
 

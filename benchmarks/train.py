@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from dcl.experiment import environment, make_network
-from dcl.training import DEFAULT_RECIPE, Normalisation, Recipe, fit, loss_of, make_optimizer
-from mnistcompose.dataset import ComposedDigits
-from mnistcompose.shards import write_file
-from mnistcompose.spec import load_spec
+from dcl.experiments.run import environment, make_network
+from dcl.training.loop import DEFAULT_RECIPE, Normalisation, Recipe, fit, loss_of, make_optimizer
+from mnistcompose.datasets.dataset import ComposedDigits
+from mnistcompose.layout.spec import load_spec
+from mnistcompose.storage.shards import write_file
 
 Split = tuple[Tensor, Tensor]
 CPU = torch.device("cpu")

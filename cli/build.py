@@ -9,7 +9,7 @@ import click
 from .shared import Location, cluster_options, digits_option, image_bar, on_cluster
 
 if TYPE_CHECKING:
-    from mnistcompose.builder import BuildPlan, BuildReport
+    from mnistcompose.building.build import BuildPlan, BuildReport
 
 
 @click.command()
@@ -58,9 +58,9 @@ def build(
     The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
     interrupted goes on where it left off when the same command is given again.
     """
-    from mnistcompose import builder
+    from mnistcompose.building import build as builder
     from mnistcompose.errors import InputError
-    from mnistcompose.spec import load_spec, spec_names
+    from mnistcompose.layout.spec import load_spec, spec_names
 
     if bool(layouts) == every:
         raise click.UsageError("give the names of datasets or layout files, or --all")
@@ -116,7 +116,7 @@ def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
     """What a build would make, for people."""
     from datetime import timedelta
 
-    from mnistcompose.builder import cores, human
+    from mnistcompose.building.build import cores, human
 
     threads = workers or cores()
     seconds = round(sum(plan.counts.values()) * plan.seconds_per_image / threads)

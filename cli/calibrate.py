@@ -52,11 +52,11 @@ def calibrate(
     is stored as it ends; the same command with more factors does those only.
     """
     need_torch()
-    from dcl.calibration import in_memory, interpolate, scaled, settled
-    from dcl.experiment import check_model
-    from dcl.grid import grid, process_pool, run_grid
-    from dcl.record import FINISHED, status_of
-    from mnistcompose.spec import load_spec
+    from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
+    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.run import check_model
+    from dcl.experiments.run_file import FINISHED, status_of
+    from mnistcompose.layout.spec import load_spec
 
     check_model(model)
     spec = load_spec(layout)

@@ -15,11 +15,11 @@ from .train import building, need_torch, recipe_of, training_options, watching
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from dcl.experiment import Run
-    from dcl.grid import Pool
-    from dcl.record import Record
-    from dcl.table import Row
-    from dcl.training import History
+    from dcl.experiments.grid import Pool
+    from dcl.experiments.run import Run
+    from dcl.experiments.run_file import Record
+    from dcl.reporting.table import Row
+    from dcl.training.loop import History
 
 
 def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -95,12 +95,12 @@ def compare(
     workers reach the same folders; a worker does one at a time.
     """
     need_torch()
-    from dcl.experiment import check_model, open_dataset
-    from dcl.grid import grid, process_pool, run_grid
-    from dcl.record import FINISHED, read_records, status_of
-    from dcl.table import summarise
-    from dcl.training import History
-    from mnistcompose.spec import spec_names
+    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.run import check_model, open_dataset
+    from dcl.experiments.run_file import FINISHED, read_records, status_of
+    from dcl.reporting.table import summarise
+    from dcl.training.loop import History
+    from mnistcompose.layout.spec import spec_names
 
     if datasets and every:
         raise click.UsageError("give either datasets or --all")
@@ -158,7 +158,7 @@ def _borrowed(executor: "Executor") -> AbstractContextManager["Executor"]:
 
 
 def _print(rows: "list[Row]", style: str | None) -> None:
-    from dcl.table import COLUMNS, as_csv, as_json, as_markdown
+    from dcl.reporting.table import COLUMNS, as_csv, as_json, as_markdown
 
     if style:
         click.echo({"json": as_json, "csv": as_csv, "markdown": as_markdown}[style](rows))

@@ -13,9 +13,9 @@ from .shared import print_table
 from .train import need_torch, watching
 
 if TYPE_CHECKING:
-    from dcl.experiment import Run
-    from dcl.record import Record
-    from dcl.training import History
+    from dcl.experiments.run import Run
+    from dcl.experiments.run_file import Record
+    from dcl.training.loop import History
 
 
 def _list(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
@@ -77,13 +77,13 @@ def compare_images(
     Without datasets the table of what is stored there is printed.
     """
     need_torch()
-    from dcl.grid import grid, process_pool, run_grid
-    from dcl.images import open_images
-    from dcl.networks import DCL, image_network_shape
-    from dcl.recipes import IMAGE_RECIPES, augmentation, recipe_name
-    from dcl.record import FINISHED, read_records, status_of
-    from dcl.table import summarise
-    from dcl.training import History
+    from dcl.data.image_sets import open_images
+    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
+    from dcl.experiments.run_file import FINISHED, read_records, status_of
+    from dcl.models.networks import DCL, image_network_shape
+    from dcl.reporting.table import summarise
+    from dcl.training.loop import History
 
     networks = list(dict.fromkeys(name.removesuffix(DCL) for name in networks))
     for name in networks:
@@ -127,12 +127,12 @@ def compare_images(
             raise InputError(f"{out}: holds no runs; give the image sets to train on, or another --out")
     rows = summarise(records)
     if style in {"json", "csv"}:
-        from dcl.table import as_csv, as_json
+        from dcl.reporting.table import as_csv, as_json
 
         click.echo(as_json(rows) if style == "json" else as_csv(rows))
         return
-    from dcl.table import markdown_table
-    from dcl.table2 import pivot
+    from dcl.reporting.table import markdown_table
+    from dcl.reporting.table2 import pivot
 
     head, lines = pivot(rows, others)
     if style == "markdown":

@@ -9,7 +9,7 @@ import click
 from .shared import Location, image_bar
 
 if TYPE_CHECKING:
-    from mnistcompose.exporter import ExportReport
+    from mnistcompose.exporting.export import ExportReport
 
 
 @click.command()
@@ -36,10 +36,10 @@ def export(
     """
     from dataclasses import asdict
 
-    from mnistcompose import exporter
-    from mnistcompose.builder import SPLITS
-    from mnistcompose.location import is_local
-    from mnistcompose.shards import read_manifest
+    from mnistcompose.building.build import SPLITS
+    from mnistcompose.exporting import export as exporter
+    from mnistcompose.storage.location import is_local
+    from mnistcompose.storage.shards import read_manifest
 
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
@@ -61,7 +61,7 @@ def export(
 
 def _report(target: str, report: "ExportReport") -> str:
     """What an export made, for people."""
-    from mnistcompose.builder import human
+    from mnistcompose.building.build import human
 
     counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
     return (

@@ -40,7 +40,7 @@ def figure(
     """
     need_torch()
     try:
-        from dcl import figures
+        from dcl.reporting import figures
     except ModuleNotFoundError as error:
         raise InputError(f"figures need {error.name}: pip install 'mnistcompose[figures]'") from None
     dataset = dataset or ("MNIST-II-05" if number == "5" else "MNIST-III-10")
@@ -73,7 +73,7 @@ def _listed(runs: tuple[Path, ...]) -> str:
 
 
 def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
-    from dcl.record import read_records
+    from dcl.experiments.run_file import read_records
 
     stored = [record for folder in runs for record in read_records(folder).values()]
     found = [record for record in stored if record["determined_by"]["dataset"] == dataset]
@@ -91,9 +91,9 @@ def _layouts() -> tuple["Figure", str]:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from dcl.figures import as_csv
+    from dcl.reporting.figures import as_csv
+    from mnistcompose.layout.spec import load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview
-    from mnistcompose.spec import load_spec, spec_names
 
     specs = [load_spec(name) for name in spec_names()]
     sheet = np.asarray(overview([compose_samples(spec, 8) for spec in specs], 4))
@@ -110,8 +110,8 @@ def _layouts() -> tuple["Figure", str]:
 def _responses(runs: tuple[Path, ...], dataset: str, filters: int) -> tuple[list[tuple[Any, ...]], list[str]]:
     import torch
 
-    from dcl.figures import agreeing, mean_responses, response_rows
-    from dcl.trained import images_of_test, load_trained
+    from dcl.experiments.inference import images_of_test, load_trained
+    from dcl.reporting.figures import agreeing, mean_responses, response_rows
 
     rows: list[tuple[Any, ...]] = []
     sentences: list[str] = []
@@ -132,7 +132,7 @@ def _write(out: Path, drawn: "Figure", numbers: str) -> None:
     """Picture and numbers, whole or not at all; the same bytes for the same input."""
     from matplotlib import rc_context
 
-    from mnistcompose.shards import failing, write_file
+    from mnistcompose.storage.shards import failing, write_file
 
     with failing("write", out):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)

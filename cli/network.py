@@ -11,7 +11,7 @@ from mnistcompose.errors import InputError
 from .train import need_torch
 
 if TYPE_CHECKING:
-    from dcl.notation import Cost
+    from dcl.models.notation import Cost
 
 Shape = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ def network(
     fusion (section 3.3 of the paper).
     """
     need_torch()
-    from dcl.notation import plan_network
+    from dcl.models.notation import plan_network
 
     shape, classes = _made_for(notation, shape, classes)
     texts = [_text(name, classes) for name in (notation, *against)]
@@ -73,7 +73,7 @@ def network(
 
 def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shape, int]:
     """What was given, else what the named network is made for."""
-    from dcl.networks import IMAGE_NETWORKS, image_network_shape
+    from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
 
     usual = image_network_shape(name) if name in IMAGE_NETWORKS else ((1, 28, 28), 1000)
     return shape or usual[0], usual[1] if classes is None else classes
@@ -81,8 +81,8 @@ def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shap
 
 def _text(name: str, classes: int) -> str:
     """The notation of what is a notation or a name."""
-    from dcl.experiment import check_model
-    from dcl.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
+    from dcl.experiments.run import check_model
+    from dcl.models.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
 
     if name in IMAGE_NETWORKS:
         return image_network_notation(name, classes)
@@ -96,7 +96,7 @@ def _text(name: str, classes: int) -> str:
 
 
 def _print_layers(written: str, costs: "tuple[Cost, ...]", as_json: bool) -> None:
-    from dcl.costs import total
+    from dcl.models.costs import total
 
     if as_json:
         layers = [asdict(cost) for cost in costs]
@@ -127,9 +127,9 @@ def _compare(
 ) -> None:
     import torch
 
-    from dcl.costs import bilinear_counterpart, measure, total
-    from dcl.notation import MAX_PARAMETERS, parse_network, plan_network
-    from dcl.training import resolve_device
+    from dcl.models.costs import bilinear_counterpart, measure, total
+    from dcl.models.notation import MAX_PARAMETERS, parse_network, plan_network
+    from dcl.training.loop import resolve_device
 
     place = resolve_device(device)
     every: dict[str, tuple[str, tuple[Cost, ...]]] = {}

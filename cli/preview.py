@@ -32,8 +32,8 @@ def preview(
     have the colours of their slots. Several names give one picture of cards.
     """
     from mnistcompose.errors import InputError
+    from mnistcompose.layout.spec import bundled_names, load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
-    from mnistcompose.spec import bundled_names, load_spec, spec_names
 
     if bool(names) == every:
         raise click.UsageError("give the names of layouts, layout files or datasets' folders, or --all")

@@ -35,12 +35,12 @@ def report(
     --keep`).
     """
     need_torch()
-    from dcl.page import as_html, as_markdown
-    from dcl.record import read_records
-    from dcl.report import PLACES, make_report
-    from mnistcompose.digits import load_digits
-    from mnistcompose.shards import failing, write_file
-    from mnistcompose.spec import bundled_names, load_spec
+    from dcl.experiments.run_file import read_records
+    from dcl.reporting.html import as_html, as_markdown
+    from dcl.reporting.report import PLACES, make_report
+    from mnistcompose.digits.bank import load_digits
+    from mnistcompose.layout.spec import bundled_names, load_spec
+    from mnistcompose.storage.shards import failing, write_file
 
     records = read_records(results, PLACES)
     if not records:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistcompose.location import locate
+from mnistcompose.storage.location import locate
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -110,7 +110,7 @@ def on_cluster(
         return
     if len(given) not in (0, 3):
         raise click.UsageError("--tls-ca, --tls-cert and --tls-key are needed together")
-    from mnistcompose.cluster import Tls, cluster, is_exposed
+    from mnistcompose.building.cluster import Tls, cluster, is_exposed
 
     if is_exposed(scheduler):
         click.echo(

@@ -46,7 +46,7 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
         raise InputError(f"the studio needs {error.name}: pip install 'mnistcompose[studio]'") from None
     from secrets import token_urlsafe
 
-    from mnistcompose.spec import bundled_names, parse_spec, read_source
+    from mnistcompose.layout.spec import bundled_names, parse_spec, read_source
 
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
     opened = Path(spec) if spec and spec not in bundled_names() else None

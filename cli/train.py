@@ -14,8 +14,8 @@ import click
 from mnistcompose.errors import BuildError, InputError
 
 if TYPE_CHECKING:
-    from dcl.training import History, Recipe
-    from mnistcompose.shards import SplitName
+    from dcl.training.loop import History, Recipe
+    from mnistcompose.storage.shards import SplitName
 
 RECIPE = {
     "batch_size": (int, "Images in a step."),
@@ -69,7 +69,7 @@ def recipe_of(options: dict[str, Any]) -> "Recipe":
     """Take the recipe out of a command's options: the default one, with what was given."""
     from dataclasses import replace
 
-    from dcl.training import DEFAULT_RECIPE
+    from dcl.training.loop import DEFAULT_RECIPE
 
     given = {name: options.pop(name) for name in RECIPE}
     return replace(DEFAULT_RECIPE, **{name: value for name, value in given.items() if value is not None})
@@ -82,7 +82,7 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
     if wanted is False or (wanted is None and not terminal):
         yield lambda *_: None
         return
-    from dcl.table import duration
+    from dcl.reporting.table import duration
 
     clock: dict[str, tuple[float, int]] = {}
     began = time.perf_counter()
@@ -147,10 +147,10 @@ def train(
     from its last epoch.
     """
     need_torch()
-    from dcl.events import event_log, need_tensorboard
-    from dcl.experiment import Run, check_model, open_dataset, run_one
-    from dcl.record import FINISHED, status_of
-    from dcl.training import History
+    from dcl.experiments.run import Run, check_model, open_dataset, run_one
+    from dcl.experiments.run_file import FINISHED, status_of
+    from dcl.experiments.tensorboard import event_log, need_tensorboard
+    from dcl.training.loop import History
 
     check_model(model)
     if tensorboard:
@@ -205,11 +205,11 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     That is a built folder or, for a network for natural images, svhn, cifar10, cifar100 or ilsvrc2012.
     """
     need_torch()
-    from dcl.experiment import open_dataset
-    from dcl.images import SETS
-    from dcl.trained import error_by_position, load_trained
-    from dcl.training import evaluate as measure
-    from dcl.training import resolve_device
+    from dcl.data.image_sets import SETS
+    from dcl.experiments.inference import error_by_position, load_trained
+    from dcl.experiments.run import open_dataset
+    from dcl.training.loop import evaluate as measure
+    from dcl.training.loop import resolve_device
 
     place = resolve_device(device)
     trained = load_trained(run)
@@ -258,9 +258,9 @@ def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -
     stretched to 28 x 28, as in the datasets.
     """
     need_torch()
-    from dcl.pictures import read_picture
-    from dcl.trained import load_trained, read_numbers
-    from dcl.training import resolve_device
+    from dcl.experiments.inference import load_trained, read_numbers
+    from dcl.experiments.preprocessing import read_picture
+    from dcl.training.loop import resolve_device
 
     trained = load_trained(run)
     trained.check_reads_numbers()

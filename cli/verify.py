@@ -34,7 +34,7 @@ def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, a
     """
     from dataclasses import asdict
 
-    from mnistcompose import verification
+    from mnistcompose.building import verify as verification
 
     good = True
     for folder in folders:

@@ -5,11 +5,11 @@ from importlib.util import find_spec
 if find_spec("torch") is None:
     raise ImportError("dcl needs torch: pip install 'mnistcompose[train]'")
 
-from .fusion import Bilinear, DCLConv2d, DCLLinear
-from .networks import image_network, lenet
-from .notation import Network, parse_network
-from .oracle import Oracle
-from .training import History, Recipe, evaluate, fit
+from .models.fusion import Bilinear, DCLConv2d, DCLLinear
+from .models.networks import image_network, lenet
+from .models.notation import Network, parse_network
+from .models.oracle import Oracle
+from .training.loop import History, Recipe, evaluate, fit
 
 __all__ = [
     "Bilinear",

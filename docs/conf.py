@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistcompose import __version__
-from mnistcompose.spec import LayoutSpec
+from mnistcompose.layout.spec import LayoutSpec
 
 HERE = Path(__file__).parent
 

@@ -4,44 +4,49 @@ Names are imported on first use, so that `import mnistcompose` stays fast and wo
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .builder import BuildReport, build
-    from .dataset import ComposedDigits, ShardedDigits
-    from .device import DeviceBank, fresh_batches, render_on_device
-    from .digits import DigitBank, load_digits
+    from .building.build import BuildReport, build
+    from .building.verify import VerifyReport, verify
+    from .datasets.dataset import ComposedDigits, ShardedDigits
+    from .datasets.shuffle import BlockShuffle
+    from .datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
+    from .digits.bank import DigitBank, load_digits
     from .errors import BuildError, InputError
-    from .exporter import ExportReport, export
-    from .sampler import BlockShuffle
-    from .sampling import Draws, draw
-    from .spec import LayoutSpec, load_spec, spec_names
-    from .verification import VerifyReport, verify
+    from .exporting.export import ExportReport, export
+    from .layout.spec import LayoutSpec, load_spec, spec_names
+    from .rendering.draws import Draws, draw
 
 __version__ = "0.1.0"
 
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "specs").is_dir():  # a checkout, where cli/ and specs/ lie next to the package
+    __path__.append(str(_HERE.parent))
+
 _HOME = {
-    "BlockShuffle": "sampler",
+    "BlockShuffle": "datasets.shuffle",
     "BuildError": "errors",
-    "BuildReport": "builder",
-    "ComposedDigits": "dataset",
-    "DeviceBank": "device",
-    "DigitBank": "digits",
-    "Draws": "sampling",
-    "ExportReport": "exporter",
+    "BuildReport": "building.build",
+    "ComposedDigits": "datasets.dataset",
+    "DeviceBank": "datasets.torch_renderer",
+    "DigitBank": "digits.bank",
+    "Draws": "rendering.draws",
+    "ExportReport": "exporting.export",
     "InputError": "errors",
-    "LayoutSpec": "spec",
-    "ShardedDigits": "dataset",
-    "VerifyReport": "verification",
-    "build": "builder",
-    "draw": "sampling",
-    "export": "exporter",
-    "fresh_batches": "device",
-    "load_digits": "digits",
-    "load_spec": "spec",
-    "render_on_device": "device",
-    "spec_names": "spec",
-    "verify": "verification",
+    "LayoutSpec": "layout.spec",
+    "ShardedDigits": "datasets.dataset",
+    "VerifyReport": "building.verify",
+    "build": "building.build",
+    "draw": "rendering.draws",
+    "export": "exporting.export",
+    "fresh_batches": "datasets.torch_renderer",
+    "load_digits": "digits.bank",
+    "load_spec": "layout.spec",
+    "render_on_device": "datasets.torch_renderer",
+    "spec_names": "layout.spec",
+    "verify": "building.verify",
 }
 
 __all__ = [

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from .digits import load_digits
+from .building.verify import spec_of
+from .digits.bank import load_digits
 from .errors import InputError
-from .render import labels, render
-from .sampling import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
-from .shards import failing, read_manifest, read_shard, write_file
-from .spec import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
-from .verification import spec_of
+from .layout.spec import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
+from .rendering.draws import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
+from .rendering.render import labels, render
+from .storage.shards import failing, read_manifest, read_shard, write_file
 
 _DRAWS = 40  # outlines that show a slot's random variation
 _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units

@@ -26,9 +26,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BuildError, InputError
-from ..sampling import ABSENT
-from ..shards import write_file
-from ..spec import LayoutError, LayoutSpec, Problem, parse_spec
+from ..layout.spec import LayoutError, LayoutSpec, Problem, parse_spec
+from ..rendering.draws import ABSENT
+from ..storage.shards import write_file
 from .samples import Samples, compose_samples
 from .text import revise
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..digits import load_digits
-from ..overlap import overlap
-from ..render import Boxes, Images, labels, render_with_masks
-from ..sampling import draw
-from ..spec import LayoutSpec
+from ..digits.bank import load_digits
+from ..layout.spec import LayoutSpec
+from ..rendering.draws import draw
+from ..rendering.render import Boxes, Images, labels, render_with_masks
+from .overlap import overlap
 
 COUNT = 64  # samples on the page
 

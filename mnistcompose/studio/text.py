@@ -9,7 +9,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from ..errors import InputError
-from ..spec import dump_fields, on_one_line, read_fields
+from ..layout.spec import dump_fields, on_one_line, read_fields
 
 MAX_KEPT = (
     32 << 10

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from mnistcompose import BuildError, InputError, load_digits, load_spec, spec_names
-from mnistcompose.builder import compose
-from mnistcompose.spec import dump_spec, parse_spec
+from mnistcompose.building.build import compose
+from mnistcompose.layout.spec import dump_spec, parse_spec
 
 SECONDS, BYTES = 2.0, 1 << 30
 ODD: list[Any] = [
@@ -176,8 +176,8 @@ def test_idx_files(trials, tmp_path):
 
 def test_notations(trials):
     pytest.importorskip("torch")
-    from dcl.networks import VARIANTS, lenet_notation
-    from dcl.notation import plan_network
+    from dcl.models.networks import VARIANTS, lenet_notation
+    from dcl.models.notation import plan_network
 
     texts = [lenet_notation(1000, variant).encode() for variant in VARIANTS]
     texts += [b"C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-FC512[2x128]-D0.5-OUT", b"C3@8[64+32S]-MP2-FC50-OUT[3x20D]"]
@@ -191,8 +191,8 @@ def test_notations(trials):
 
 def test_run_files(trials, tmp_path):
     pytest.importorskip("torch")
-    from dcl.record import read_records
-    from dcl.table import as_csv, as_markdown, summarise
+    from dcl.experiments.run_file import read_records
+    from dcl.reporting.table import as_csv, as_markdown, summarise
 
     stored = Path(__file__).parents[2] / "results" / "first" / "MNIST-II-01"
     sound = [json.loads(path.read_text()) for path in sorted(stored.glob("*.json"))[:2]]

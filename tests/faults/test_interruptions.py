@@ -17,7 +17,9 @@ from random import Random
 import pytest
 from clusters import Cluster, until
 
-from mnistcompose import BuildError, InputError, build, builder, load_spec, shards, verify
+from mnistcompose import BuildError, InputError, build, load_spec, verify
+from mnistcompose.building import build as builder
+from mnistcompose.storage import shards
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 60_000, "test": 2000}

@@ -1,0 +1,1 @@
+"""Sets of natural images, and what is done to images before a network sees them."""

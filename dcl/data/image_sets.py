@@ -1,0 +1,302 @@
+"""The image sets of section 4.2, read with torchvision: SVHN, CIFAR10, CIFAR100, and ILSVRC2012 as folders of JPEGs.
+
+torchvision unpickles CIFAR's files, after it has compared each with the MD5 sum of the published one. Nothing else here
+is unpickled.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnistcompose.digits.bank import Split
+from mnistcompose.errors import BuildError, InputError
+from mnistcompose.storage.shards import failing
+
+from .augmentation import Augmentation
+from .local_contrast_norm import local_contrast
+
+SETS = ("svhn", "cifar10", "cifar100", "ilsvrc2012")  # the first three in the order of the paper's Table 2
+CLASSES = {"svhn": 10, "cifar10": 10, "cifar100": 100, "ilsvrc2012": 1000}
+SVHN_HELD_OUT = (400, 200)  # of each class, from SVHN's train and extra images: the paper's validation set
+CIFAR_HELD_OUT = 5000  # training images that become the validation set; the paper has none
+FOLDER_SIDE = 256  # ILSVRC2012's images are stretched to so many pixels, as in Caffe
+
+Labels = NDArray[np.int64]
+
+
+class Arrays(NamedTuple):
+    """A split: uint8 (N, C, H, W), int64 (N,)."""
+
+    images: NDArray[np.uint8]
+    labels: Labels
+
+
+# --- splits ---------------------------------------------------------------------------------------------------------
+
+
+def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
+    """Choose samples at random, as many of every class.
+
+    Parameters
+    ----------
+    labels : int64 (N,)
+        Classes from 0.
+    each : int
+        Samples of a class.
+    seed : int
+        Determines the choice, on every machine and with every version of NumPy.
+
+    Returns
+    -------
+    bool (N,)
+
+    Raises
+    ------
+    InputError
+        A class has too few.
+    """
+    chosen = np.zeros(len(labels), np.bool_)
+    order = np.argsort(np.random.Philox(key=seed).random_raw(len(labels)), kind="stable")
+    for label in range(int(labels.max()) + 1):
+        members = order[labels[order] == label]
+        if len(members) < each:
+            raise InputError(f"class {label}: {len(members)} images; {each} of every class are to be held out")
+        chosen[members[:each]] = True
+    return chosen
+
+
+def svhn_split(train: Labels, extra: Labels, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The paper's validation set (section 4.2.1): which of SVHN's train and extra images belong to it.
+
+    400 of each class of the one and 200 of the other; all remaining ones are trained on (598,388).
+    """
+    of_train, of_extra = SVHN_HELD_OUT
+    return held_out(train, of_train, seed), held_out(extra, of_extra, seed)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _torchvision(name: str, root: Path, part: str, download: bool = False) -> Any:
+    """A part as torchvision reads it, or one line that says why it does not."""
+    from torchvision import datasets
+
+    try:
+        if name == "svhn":
+            return datasets.SVHN(root, part, download=download)
+        kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+        return kind(root, train=part == "train", download=download)
+    except (RuntimeError, OSError) as error:  # what is not there, or has another MD5 sum; a download that fails
+        reason = str(error).partition("\n")[0].partition(" You can")[0]
+        if download:
+            raise BuildError(f"{root}: {name} cannot be downloaded ({reason})") from None
+        raise InputError(f"{root}: {name} {part}: {reason} Give its folder (--root), or --download") from None
+
+
+def _read_svhn(root: Path, split: Split) -> Arrays:
+    def part(name: str) -> Arrays:
+        read = _torchvision("svhn", root, name)
+        return Arrays(read.data, read.labels)
+
+    if split == "test":
+        return part("test")
+    train, extra = part("train"), part("extra")
+    chosen = svhn_split(train.labels, extra.labels)
+    masks = chosen if split == "validation" else [~mask for mask in chosen]
+    parts = [(images[mask], labels[mask]) for (images, labels), mask in zip((train, extra), masks, strict=True)]
+    return Arrays(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _read_cifar(name: str, root: Path, split: Split) -> Arrays:
+    read = _torchvision(name, root, "test" if split == "test" else "train")
+    arrays = Arrays(np.ascontiguousarray(read.data.transpose(0, 3, 1, 2)), np.array(read.targets, np.int64))
+    if split in {"train", "test"}:
+        return arrays
+    chosen = held_out(arrays.labels, CIFAR_HELD_OUT // CLASSES[name])
+    mask = chosen if split == "validation" else ~chosen
+    return Arrays(arrays.images[mask], arrays.labels[mask])
+
+
+def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
+    """Images of a folder that holds a folder a class, stretched to `side` x `side`, mapped into memory.
+
+    They are decoded once, into a file beside the folder, whose name tells the folder's content (the images' paths and
+    sizes). Of ILSVRC2012's training set that takes 252 GB.
+
+    Raises
+    ------
+    InputError
+        No such folder, no images in it, or one that cannot be read.
+    BuildError
+        The file cannot be written, or is damaged.
+    """
+    from torchvision.datasets import ImageFolder
+
+    try:
+        samples = ImageFolder(root).samples
+        listed = "\n".join(f"{Path(path).relative_to(root)} {Path(path).stat().st_size}" for path, _ in samples)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{root}: {str(error).partition(chr(10))[0]}; it should hold a folder of images a class"
+        ) from None
+    digest = hashlib.sha256(f"{side}\n{listed}".encode()).hexdigest()[:12]
+    file = root.parent / f"{root.name}-{side}-{digest}.npy"
+    if not file.exists():
+        _decode([Path(path) for path, _ in samples], side, file)
+    try:
+        images = np.load(file, mmap_mode="c")
+    except (OSError, ValueError):
+        raise BuildError(f"{file}: damaged; delete it to have the images decoded again") from None
+    return Arrays(images, np.array([label for _, label in samples], np.int64))
+
+
+def _decode(paths: list[Path], side: int, file: Path) -> None:
+    unfinished = file.with_suffix(f".{os.getpid()}.tmp")
+    with failing("write", file):
+        try:
+            images = open_memmap(unfinished, "w+", np.uint8, (len(paths), 3, side, side))
+            if hasattr(os, "posix_fallocate"):  # a full disk is heard of here, and not by a signal later
+                with unfinished.open("r+b") as whole:
+                    os.posix_fallocate(whole.fileno(), 0, unfinished.stat().st_size)
+
+            def put(place: int) -> None:
+                images[place] = _decoded(paths[place], side)
+
+            with ThreadPoolExecutor() as pool:
+                for start in range(0, len(paths), 10_000):  # so that an error is heard of soon
+                    list(pool.map(put, range(start, min(start + 10_000, len(paths)))))
+            images.flush()
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as an image ({str(error).partition(chr(10))[0]})") from None
+    return pixels.transpose(2, 0, 1)
+
+
+@lru_cache(maxsize=4)
+def _read(name: str, root: Path, split: Split) -> Arrays:
+    """A split. SVHN's held-out images are never trained on; CIFAR's are, unless they are measured on."""
+    if name == "ilsvrc2012":
+        return read_folder(root / ("train" if split == "train" else "val"))
+    return _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
+
+
+# --- what the grid trains on ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One of `SETS`, and what a network sees of its images; takes the place of `dcl.experiments.run.Dataset`.
+
+    Attributes
+    ----------
+    splits : mapping
+        The training one first, then the one to measure on: number of images, and SHA-256 of the labels.
+    input_shape : (int, int, int)
+        What a network sees of an image.
+    """
+
+    name: str
+    root: Path
+    augmentation: Augmentation
+    splits: Mapping[Split, Mapping[str, Any]]
+    classes: int
+    input_shape: tuple[int, int, int]
+    slots: int = 1
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images go onto the device as a whole; else they are sent batch by batch."""
+        return self.name != "ilsvrc2012"
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the images, as a network sees them."""
+        return {
+            "dataset": self.name,
+            "preparation": {**asdict(self.augmentation), "local_contrast": self.name == "svhn"},
+            "input_shape": list(self.input_shape),
+            "data_seed": 0,
+            "splits": {name: dict(entry) for name, entry in self.splits.items()},
+        }
+
+    def load(self, split: Split, _target: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images uint8 (N, 3, H, W) and labels int64 (N,); of the split to measure on, the central windows.
+
+        SVHN's are normalised by their local contrast.
+        """
+        images, labels = map(torch.from_numpy, _read(self.name, self.root, split))
+        if self.resident:
+            images = images.to(device)
+        if self.name == "svhn":
+            images = local_contrast(images)
+        if split != next(iter(self.splits)):
+            images = self.augmentation.central(images)
+        return images, labels.to(device)
+
+
+def open_images(
+    name: str, root: Path, augmentation: Augmentation, *, download: bool = False, validation: bool = False
+) -> ImageSet:
+    """Find one of `SETS` in a folder.
+
+    Parameters
+    ----------
+    root : Path
+        As torchvision wants it: it holds `train_32x32.mat` and so on, `cifar-10-batches-py`, `cifar-100-python`, or,
+        for ILSVRC2012, `train` and `val` with a folder a class.
+    download : bool
+        Let torchvision download what is not there (not ILSVRC2012).
+    validation : bool
+        Measure on held-out training images instead of on the test set: SVHN's are the paper's, of CIFAR 5,000.
+
+    Raises
+    ------
+    InputError
+        No such set, or not there.
+    BuildError
+        It cannot be downloaded.
+    """
+    if name not in SETS:
+        close = get_close_matches(name.lower(), SETS, n=1, cutoff=0.4)
+        raise InputError(f"no image set {name!r}; {f'did you mean {close[0]}?' if close else f'there are {SETS}'}")
+    if name == "ilsvrc2012" and (download or validation):
+        raise InputError("ilsvrc2012: can neither be downloaded nor split; its `val` is what the paper measures on")
+    if download:
+        for part in ("train", "test", "extra") if name == "svhn" else ("train",):
+            _torchvision(name, root, part, download=True)
+    names: tuple[Split, Split] = ("fit", "validation") if validation else ("train", "test")
+    splits: dict[Split, dict[str, Any]] = {}
+    for split in names:
+        images, labels = _read(name, root, split)
+        digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+        splits[split] = {"images": len(labels), "labels_sha256": digest}
+        if labels.max() >= CLASSES[name]:
+            raise InputError(f"{root}: {split} has {labels.max() + 1} classes; {name} has {CLASSES[name]}")
+    side = augmentation.crop
+    if side is not None and side > min(images.shape[2:]):
+        raise InputError(
+            f"{name}: its images are {images.shape[2]} x {images.shape[3]}; the network looks at {side} x {side}"
+        )
+    shape = images.shape[1:] if side is None else (3, side, side)
+    return ImageSet(name, root, augmentation, splits, CLASSES[name], shape)

@@ -1,0 +1,181 @@
+"""A grid of (dataset, model, seed) runs, each of which is stored as it ends."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import wait as futures_wait
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
+from itertools import product
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from signal import SIG_DFL, SIGINT, signal
+from threading import Thread
+from typing import Any
+
+import torch
+
+from mnistcompose.building.build import LockedError
+from mnistcompose.errors import BuildError, InputError
+
+from ..data.image_sets import ImageSet
+from ..training.loop import History
+from .run import Dataset, Run, refuse_other, run_one, unfinished
+from .run_file import FAILED, Record, read_record, read_records, status_of, write_record
+
+Pool = Callable[[], AbstractContextManager[Executor]]
+RETRIES = 1  # of a run whose process has died
+
+
+def grid(
+    datasets: Sequence[Dataset | ImageSet], models: Sequence[str], seeds: Sequence[int], **settings: Any
+) -> list[Run]:
+    """All runs of a grid, a whole table of one seed before the next; `settings` are the other fields of `Run`."""
+    return [Run(data, model, seed, **settings) for seed, data, model in product(seeds, datasets, models)]
+
+
+def run_grid(
+    runs: Sequence[Run],
+    out: Path,
+    *,
+    keep: bool = False,
+    pool: Pool | None = None,
+    on_epoch: Callable[[Run, History], None] = lambda *_: None,
+    on_end: Callable[[Run, Record], None] = lambda *_: None,
+) -> list[Record]:
+    """Do the runs that the folder does not hold yet, here or in a pool; returns all records, in order.
+
+    A folder may grow by datasets, models and seeds, but keeps one recipe, one data seed, and one number of epochs per
+    model. Several processes may work on one folder: each run is done by one of them. A run that fails does not stop
+    the others: it is stored as failed with its reason, and is run again by the next call. A worker that dies is
+    replaced, and its run is done once more.
+
+    Parameters
+    ----------
+    pool : callable, optional
+        Makes the executor that does the runs; called again after a worker has died.
+    on_epoch, on_end : callable
+        Called after an epoch (of a run in this process) and after a run.
+
+    Raises
+    ------
+    InputError
+        The folder holds runs of another grid; names the file and the field.
+    BuildError
+        At least one run has failed.
+    """
+    stored = read_records(out)
+    for wanted, (path, record) in product([run.identity() for run in runs], stored.items()):
+        _check_fits(path, record["determined_by"], wanted)
+    records: dict[str, Record] = {}
+    failures: list[str] = []
+    attempt = partial(_here, out, keep, on_epoch) if pool is None else partial(_in_pool, out, keep, pool)
+    busy: list[Run] = []
+    for wait in (False, True):  # what another process is doing comes last
+        with closing(attempt(busy if wait else runs, wait)) as attempts:
+            for run, result in attempts:
+                try:
+                    records[run.file] = result()
+                except LockedError:
+                    busy.append(run)
+                except InputError:
+                    raise
+                except Exception as error:  # whatever ends one run: out of memory, a lost worker, a full disk
+                    reason = _reason(error)
+                    failures.append(f"{run.file}: {reason}")
+                    records[run.file] = _store_failure(run, out / run.file, reason)
+                else:
+                    on_end(run, records[run.file])
+    if failures:
+        more = f" (and {len(failures) - 1} more failed)" if len(failures) > 1 else ""
+        raise BuildError(f"{failures[0]}{more}; the same command runs what is missing")
+    return [records[run.file] for run in runs]
+
+
+_OnEpoch = Callable[[Run, History], None]
+_Attempts = Generator[tuple[Run, Callable[[], Record]]]
+
+
+def _here(
+    out: Path, keep: bool, on_epoch: Callable[[Run, History], None], runs: Sequence[Run], wait: bool
+) -> _Attempts:
+    for run in runs:
+        yield run, partial(run_one, run, out / run.file, keep=keep, wait=wait, progress=partial(on_epoch, run))
+
+
+def _in_pool(out: Path, keep: bool, pool: Pool, runs: Sequence[Run], wait: bool) -> _Attempts:
+    """Results as they come. A dead process breaks a whole pool, so as many runs wait in it as it has processes."""
+    left, deaths = deque(runs), Counter[str]()
+    while left:
+        with pool() as executor:
+            at_once = getattr(executor, "_max_workers", len(left))
+            waiting: dict[Future[Record], Run] = {}
+            broken = False
+            while waiting or (left and not broken):
+                while left and not broken and len(waiting) < at_once:
+                    run = left.popleft()
+                    waiting[executor.submit(run_one, run, out / run.file, keep=keep, wait=wait)] = run
+                for done in futures_wait(waiting, return_when=FIRST_COMPLETED).done:
+                    run = waiting.pop(done)
+                    if isinstance(done.exception(), BrokenExecutor):
+                        broken = True
+                        deaths[run.file] += 1
+                        if deaths[run.file] <= RETRIES:
+                            left.appendleft(run)
+                            continue
+                    yield run, done.result
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, BrokenExecutor):
+        return "its process has died, twice"
+    first = str(error).partition("\n")[0]
+    return first if isinstance(error, BuildError) else f"{type(error).__name__}: {first}"
+
+
+def _store_failure(run: Run, path: Path, reason: str) -> Record:
+    """Store a failed run, unless another process has stored its result by now."""
+    if path.exists() and status_of(record := read_record(path)) != FAILED:
+        return record
+    write_record(path, unfinished(run, FAILED, reason))
+    return read_record(path)
+
+
+def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    keys = ["recipe", "precision", "data_seed", "measured_on"]
+    keys += ["fusion"] if "fusion" in wanted and stored["model"] == wanted["model"] else []
+    data = [key for key in ("spec", "digits", "preparation", "splits") if key in wanted]
+    keys += data if stored["dataset"] == wanted["dataset"] else []
+    keys += ["epochs"] if stored["model"] == wanted["model"] else []
+    refuse_other(path, stored, wanted, keys)
+
+
+@contextmanager
+def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that share the processor's cores evenly, and end with this one.
+
+    An error or a signal here ends them at once; what they do resumes from its checkpoint.
+    """
+    threads = max(1, torch.get_num_threads() // jobs)
+    before = active_children()
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for child in set(active_children()) - set(before):
+                child.terminate()
+            raise
+
+
+def _begin_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+    signal(SIGINT, SIG_DFL)  # Ctrl-C reaches every process: end at once, and do not begin the next run
+
+    def end_with_parent() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()

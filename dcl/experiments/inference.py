@@ -1,0 +1,174 @@
+"""A trained network, back from its checkpoint, and what it makes of images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mnistcompose.datasets.dataset import ComposedDigits, Target
+from mnistcompose.errors import BuildError, InputError
+from mnistcompose.layout.spec import load_spec
+
+from ..data.augmentation import Augmentation
+from ..data.image_sets import ImageSet, open_images
+from ..training.loop import History, Normalisation, load_checkpoint
+from .run import INPUT_SHAPE, Dataset, make_network, target_of, to_digits, to_numbers
+from .run_file import FINISHED, Record, read_record, status_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network from a checkpoint, and what belongs to it."""
+
+    net: nn.Module
+    normalisation: Normalisation
+    identity: Mapping[str, Any]
+    epochs: int  # trained so far
+
+    @property
+    def target(self) -> Target:
+        """What the network predicts."""
+        return target_of(self.identity["model"])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image."""
+        return tuple(self.identity.get("input_shape", INPUT_SHAPE))
+
+    def check_fits(self, dataset: Dataset | ImageSet) -> None:
+        """Refuse a dataset of other images or numbers than the network was trained on."""
+        trained_with = {**self.identity, "input_shape": self.input_shape}
+        for field in ("slots", "classes", "input_shape"):
+            found, wanted = getattr(dataset, field), trained_with[field]
+            if found != wanted:
+                raise InputError(f"{dataset.name}: {field} = {found}, the model was trained with {wanted}")
+
+    def check_reads_numbers(self) -> None:
+        """Refuse a network for other images than those of numbers."""
+        if self.input_shape != INPUT_SHAPE:
+            model, dataset = self.identity["model"], self.identity["dataset"]
+            raise InputError(f"{model} was trained on {dataset}; only models of grey numbers, 28 x 28, read pictures")
+
+    def image_set(self, name: str, root: Path) -> ImageSet:
+        """Open a set of natural images, to be prepared as this network's own was."""
+        prepared = self.identity.get("preparation", {})
+        return open_images(
+            name, root, Augmentation(**{k: prepared[k] for k in ("crop", "padding", "flip") if prepared})
+        )
+
+
+def load_trained(run: Path) -> Trained:
+    """Load a run's network from its folder, its JSON file or its checkpoint.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    BuildError
+        It is damaged, or is of another epoch than the run that is stored next to it.
+    """
+    path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
+    state = load_checkpoint(path)
+    stored = path.with_suffix(".json")
+    if stored.exists():
+        _check_agrees(path, state, read_record(stored))
+    try:
+        identity, history = state["identity"], History.from_dict(state["history"])
+        channels, height, width = identity.get("input_shape", INPUT_SHAPE)
+        net = make_network(identity["model"], identity["classes"], identity["slots"], (channels, height, width))
+        net.load_state_dict(state["weights"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BuildError(f"{path}: not the checkpoint of a run of this version ({type(error).__name__})") from None
+    return Trained(net.eval(), history.normalisation, identity, history.epochs)
+
+
+def _check_agrees(path: Path, state: Mapping[str, Any], record: Record) -> None:
+    """Refuse weights that are not those of the finished run that is stored next to them."""
+    of_weights, of_run = state["history"]["train_loss"], record.get("history", {}).get("train_loss", [])
+    if status_of(record) == FINISHED and of_weights != of_run:
+        raise BuildError(
+            f"{path}: weights after epoch {len(of_weights)}, but the run next to them has {len(of_run)} epochs or "
+            "other losses; delete the weights and train with --keep again"
+        )
+
+
+def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
+    """Test images uint8 (N, C, H, W) and digits int64 (N, k) of the bundled layout that a network was trained on.
+
+    Raises
+    ------
+    InputError
+        The layout has changed since.
+    """
+    name = trained.identity["dataset"]
+    spec = load_spec(name)
+    if spec.digest != trained.identity["spec"]:
+        raise InputError(f"{trained.identity['model']}: trained on another layout than {name} is now")
+    return ComposedDigits(spec, "test", trained.identity["data_seed"], target="digits").as_tensors()
+
+
+def error_by_position(
+    predictions: NDArray[np.int64], targets: NDArray[np.int64], classes: int, slots: int
+) -> list[float]:
+    """Share of wrong digits at each position, in percent; of numbers (N,) or of digits (N, k)."""
+    read, shown = (to_digits(each, classes, slots) for each in (predictions, targets))
+    return [100 * float(share) for share in (read != shown).mean(0)]
+
+
+def read_numbers(
+    trained: Trained, images: Sequence[NDArray[np.uint8]], device: torch.device, best: int = 3
+) -> list[list[tuple[str, float]]]:
+    """Best guesses for images (28, 28), each with its probability; a classifier a position gives one guess."""
+    slots, classes = trained.identity["slots"], trained.identity["classes"]
+    normalise = trained.normalisation.on(device)
+    with torch.inference_mode():
+        outputs = trained.net.to(device)(normalise(torch.from_numpy(np.stack(images)[:, None]).to(device)))
+        shares, guesses = outputs.softmax(-1).topk(1 if outputs.ndim == 3 else min(best, outputs.shape[-1]))
+    if outputs.ndim == 3:
+        shares, guesses = shares.prod(1), torch.from_numpy(to_numbers(guesses[..., 0].cpu().numpy(), classes))[:, None]
+    return [
+        [(written(number, classes, slots), share) for number, share in zip(*both, strict=True)]
+        for both in zip(guesses.tolist(), shares.tolist(), strict=True)
+    ]
+
+
+def weigh(
+    trained: Trained, images: Tensor, numbers: NDArray[np.int64], device: torch.device, batch: int = 500
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """What a network reads in images, and how sure it is.
+
+    Parameters
+    ----------
+    images : uint8 (N, 1, 28, 28)
+    numbers : int64 (N,)
+        What they show.
+
+    Returns
+    -------
+    guesses : int64 (N,)
+    of_guess, of_truth : float64 (N,)
+        Probabilities of the guesses and of the true numbers; of a classifier a position, products over the positions.
+    """
+    classes, slots = trained.identity["classes"], trained.identity["slots"]
+    normalise, net = trained.normalisation.on(device), trained.net.to(device)
+    truth = torch.from_numpy(to_digits(numbers, classes, slots) if trained.target == "digits" else numbers)
+    with torch.inference_mode():
+        shares = torch.cat(
+            [net(normalise(part.to(device))).cpu().double().softmax(-1) for part in torch.split(images, batch)]
+        )
+    guesses, of_truth = shares.argmax(-1), shares.gather(-1, truth[..., None])[..., 0]
+    of_guess = shares.amax(-1)
+    if trained.target == "digits":
+        of_guess, of_truth = of_guess.prod(1), of_truth.prod(1)
+    return to_numbers(guesses.numpy(), classes), of_guess.numpy(), of_truth.numpy()
+
+
+def written(number: int, classes: int, slots: int) -> str:
+    """A number with its leading zeros; its digits apart where there are more than ten."""
+    digits = [number // classes**power % classes for power in range(slots - 1, -1, -1)]
+    return ("" if classes <= 10 else "-").join(map(str, digits))

@@ -1,0 +1,85 @@
+"""Pictures from anywhere, made into what the networks were trained on: 28 x 28, white ink on black, cut to the ink."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from mnistcompose.digits.bank import INK
+from mnistcompose.errors import InputError
+from mnistcompose.layout.spec import SIZE
+
+
+def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """Read a picture of a number, as `prepare` does.
+
+    Raises
+    ------
+    InputError
+        It cannot be read as a picture, or holds no ink.
+    """
+    try:
+        with Image.open(path) as image:
+            return prepare(image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from None
+
+
+def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
+    """Treat a picture as the generator treats a number: cut to its ink box, and stretch it to 28 x 28.
+
+    The ground is what the border shows: it becomes black, and the ink white. A picture of 28 x 28 on a black ground is
+    taken as it is.
+
+    Returns
+    -------
+    uint8 (28, 28)
+        White ink on black.
+    str
+        What was assumed.
+
+    Raises
+    ------
+    InputError
+        Nothing stands out from the ground.
+    """
+    pixels = _greyscale(image)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    ground = float(np.median(border))
+    if pixels.shape == (SIZE, SIZE) and ground < INK:
+        return np.rint(pixels).astype(np.uint8), "28 x 28, light on dark: taken as it is"
+    inverted = ground > 127
+    raised = ground - pixels if inverted else pixels - ground
+    if raised.max() < INK:
+        raise InputError("nothing stands out from the ground; the number should be dark on light, or light on dark")
+    raised = np.clip(raised * (255 / raised.max()), 0, 255)
+    rows, columns = (np.flatnonzero((raised >= INK).any(axis)) for axis in (1, 0))
+    cut = raised[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    small = resampling(cut.shape[0]) @ cut @ resampling(cut.shape[1]).T
+    note = f"{'dark on light' if inverted else 'light on dark'}, cut to {cut.shape[1]} x {cut.shape[0]} pixels of ink"
+    return np.floor(small + 0.5).astype(np.uint8), note
+
+
+def _greyscale(image: Image.Image) -> NDArray[np.float64]:
+    """Grey levels, float (H, W), upright. What is transparent takes the shade that the visible part stands out from."""
+    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    grey = np.asarray(upright.convert("L"), np.float64)
+    alpha = np.asarray(upright.getchannel("A"), np.float64) / 255
+    shade = 0.0 if (grey * alpha).sum() > 127 * alpha.sum() else 255.0
+    shown: NDArray[np.float64] = grey * alpha + shade * (1 - alpha)
+    return shown
+
+
+def resampling(length: int, size: int = SIZE) -> NDArray[np.float64]:
+    """Weights (size, length) that map an axis as the generator does: by area where it shrinks, else bilinear."""
+    outputs, inputs = np.arange(size)[:, None], np.arange(length)
+    step = length / size
+    weights: NDArray[np.float64]
+    if length >= size:
+        weights = (np.minimum((outputs + 1) * step, inputs + 1) - np.maximum(outputs * step, inputs)) / step
+    else:
+        weights = 1 - np.abs(np.clip((outputs + 0.5) * step - 0.5, 0, length - 1) - inputs)
+    return weights.clip(0)

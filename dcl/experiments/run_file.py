@@ -1,0 +1,146 @@
+"""A stored run: its form, and reading it back."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mnistcompose.errors import BuildError
+from mnistcompose.storage.shards import failing, write_file
+
+RECORD_FORMAT = "mnistcompose-run-1"
+
+Record = dict[str, Any]
+
+FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+
+_Count = Annotated[int, Field(ge=0, le=10**8)]
+_Percent = Annotated[float, Field(ge=0, le=100)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Split(_Part):
+    images: Annotated[int, Field(ge=1, le=10**8)]
+    sha256: str | None = None
+
+
+class _DeterminedBy(_Part):
+    dataset: str
+    model: str
+    seed: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=1)]
+    measured_on: str
+    splits: dict[str, _Split]
+    precision: str
+    recipe: dict[str, str | int | float]
+    notation: str | None = None
+    data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    spec: str | None = None  # a set of natural images has no layout
+    digits: str | None = None
+    fusion: dict[str, float | None] = {}  # of networks with DCL; older runs lack it
+
+
+class _Normalisation(_Part):
+    mean: list[float]
+    std: list[float]
+
+
+class _History(_Part):
+    normalisation: _Normalisation
+    train_loss: list[float]
+    test_loss: list[float]
+    test_error: list[_Percent]
+    seconds: list[_Amount]
+    images_per_second: list[_Amount]
+
+
+class _Stored(_Part):
+    """The part of a record that tables and tools rely on; `run_one` says what all of it means."""
+
+    format: Literal["mnistcompose-run-1"]
+    determined_by: _DeterminedBy
+    environment: dict[str, str | int] = {}
+    parameters: _Count
+    seconds: _Amount
+    error_percent: _Percent
+    top5_error_percent: _Percent | None = None  # which older runs lack
+    wrong: list[_Count]
+    predicted: list[int]
+    history: _History
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        run, history = self.determined_by, self.history
+        if run.measured_on not in run.splits:
+            raise ValueError(f"measured_on is {run.measured_on!r}, which is none of its splits")
+        images = run.splits[run.measured_on].images
+        if any(a >= b for a, b in zip(self.wrong, self.wrong[1:], strict=False)) or self.wrong[-1:] >= [images]:
+            raise ValueError(f"wrong should be rising indices of the {images} images")
+        if len(self.predicted) != len(self.wrong) or abs(self.error_percent - 100 * len(self.wrong) / images) > 1e-6:
+            raise ValueError("error_percent, wrong and predicted do not agree")
+        if (self.top5_error_percent or 0) > self.error_percent:
+            raise ValueError(f"top5_error_percent is above error_percent, {self.error_percent}")
+        values = (history.train_loss, history.test_loss, history.test_error, history.seconds, history.images_per_second)
+        if any(len(each) != run.epochs for each in values):
+            raise ValueError(f"history should have {run.epochs} values of each kind")
+        return self
+
+
+class _Unfinished(_Part):
+    """A run without a result."""
+
+    format: Literal["mnistcompose-run-1"]
+    determined_by: _DeterminedBy
+    environment: dict[str, str | int] = {}
+    status: Literal["diverged", "failed"]
+    reason: str
+    history: _History | None = None  # of the epochs that ended before
+
+
+def status_of(record: Record) -> str:
+    """`FINISHED`, `DIVERGED` or `FAILED`."""
+    status: str = record.get("status", FINISHED)
+    return status
+
+
+def read_record(path: Path) -> Record:
+    """Read a stored run.
+
+    Raises
+    ------
+    BuildError
+        It is damaged, of another format, or contradicts itself.
+    """
+    with failing("read", path):
+        text = path.read_bytes()
+    try:
+        record: Record = json.loads(text)
+        if isinstance(record, dict) and (found := record.get("format")) != RECORD_FORMAT:
+            raise BuildError(f"{path}: format {found!r:.80}; this version reads {RECORD_FORMAT}")
+        (_Unfinished if isinstance(record, dict) and "status" in record else _Stored).model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BuildError(
+            f"{path}: damaged{f' at {where}' if where else ''}: {first['msg']}; delete it to run it again"
+        ) from None
+    except (ValueError, RecursionError):
+        raise BuildError(f"{path}: damaged, or not a run; delete it to run it again") from None
+    return record
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Store a run, atomically."""
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    write_file(path, f"{{\n{lines}\n}}\n".encode())
+
+
+def read_records(out: Path, places: Sequence[str] = ("*/*.json",)) -> dict[Path, Record]:
+    """All runs stored under a grid's folder, or where `places` say, with `BuildError` for one that is damaged."""
+    return {path: read_record(path) for path in sorted({path for place in places for path in out.glob(place)})}

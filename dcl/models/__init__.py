@@ -1,0 +1,1 @@
+"""The DCL module, the paper's notation for networks, and the networks."""

@@ -1,0 +1,1 @@
+"""What runs say: statistics, tables, claims, figures and the report."""

@@ -1,0 +1,171 @@
+"""What the paper says of DCL's options (sections 3.5, 4.1.2 and 4.1.3), held against stored runs."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..experiments.run_file import FINISHED, Record, status_of
+from .statistics import CONFIDENCE, holm, mean_and_std, mean_interval
+from .table import check_alike, difference_of, markdown_table
+
+Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, then seed
+
+
+def by_model(records: Iterable[Record]) -> Runs:
+    """Runs with a result by dataset and model, then by seed.
+
+    Raises
+    ------
+    InputError
+        As `check_alike`.
+    """
+    finished = [record for record in records if status_of(record) == FINISHED]
+    check_alike(finished)
+    found: dict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
+    for record in finished:
+        run = record["determined_by"]
+        found[run["dataset"], run["model"]][run["seed"]] = record
+    return found
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over datasets, of each dataset the seeds that both have.
+
+    Attributes
+    ----------
+    datasets : int
+        On which both were trained.
+    lower : int
+        On how many of them the first model's error is below the second's.
+    clearly_lower, clearly_higher : int
+        On how many the 95 % interval of the difference says so (`paired_difference`).
+    holm_lower, holm_higher : int
+        On how many that still holds after Holm's correction for as many looks as there are datasets.
+    gain : float
+        Mean over datasets of the relative drop of the error, in percent.
+    low, high : float
+        Student's 95 % interval of that mean; it takes the datasets for a sample of such datasets.
+    """
+
+    model: str
+    against: str
+    datasets: int
+    lower: int
+    clearly_lower: int
+    clearly_higher: int
+    holm_lower: int
+    holm_higher: int
+    gain: float
+    low: float
+    high: float
+
+
+def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-") -> Comparison | None:
+    """Compare two models on the datasets whose names begin with `family`; None if none has both."""
+    differences, gains = [], []
+    for dataset in sorted({dataset for dataset, _ in runs if dataset.startswith(family)}):
+        first, second = (runs.get((dataset, name), {}) for name in (model, against))
+        if seeds := sorted(first.keys() & second.keys()):
+            ours, theirs = ([each[seed] for seed in seeds] for each in (first, second))
+            differences.append(difference_of(ours, theirs))
+            ours_mean, theirs_mean = (
+                mean_and_std([run["error_percent"] for run in each])[0] for each in (ours, theirs)
+            )
+            gains.append(100 * (1 - ours_mean / theirs_mean))
+    if not differences:
+        return None
+    holds = [p < 1 - CONFIDENCE for p in holm([each.p_value for each in differences])]
+    return Comparison(
+        model,
+        against,
+        len(differences),
+        sum(each.mean < 0 for each in differences),
+        sum(each.high < 0 for each in differences),
+        sum(each.low > 0 for each in differences),
+        sum(each.mean < 0 and held for each, held in zip(differences, holds, strict=True)),
+        sum(each.mean > 0 and held for each, held in zip(differences, holds, strict=True)),
+        *mean_interval(gains),
+    )
+
+
+CLAIMS = {  # as in sections 4.1.2 and 4.1.3: what is compared, on which family
+    "the oracle's error is much lower than the baseline's": [("oracle", "baseline", "MNIST-")],
+    "DCL on the first fully-connected layer always beats the baseline": [
+        (model, "baseline", "MNIST-") for model in ("A2", "A3S", "A3D")
+    ],
+    "on the second, sometimes it is better, sometimes worse": [
+        (model, "baseline", "MNIST-") for model in ("B2", "B3S", "B3D")
+    ],
+    "three branches beat two on three digits, by much": [(three, "A2", "MNIST-III") for three in ("A3S", "A3D")],
+    "and on two digits by less": [(three, "A2", "MNIST-II-") for three in ("A3S", "A3D")],
+    "the stochastic strategy often beats the deterministic one": [
+        ("A3S", "A3D", "MNIST-"),
+        ("B3S", "B3D", "MNIST-"),
+    ],
+}
+
+
+def claims_table(runs: Runs) -> str:
+    """Markdown: each claim, and the comparisons that speak to it.
+
+    'Clearly' is by the 95 % interval on each dataset; in parentheses what is left of it after Holm's correction.
+    """
+    head = ["the paper says", "compared", "datasets", "lower", "clearly lower", "clearly higher", "mean gain % [95 %]"]
+    lines = []
+    for claim, comparisons in CLAIMS.items():
+        made = [made for each in comparisons if (made := compare_models(runs, *each)) is not None]
+        for place, c in enumerate(made):
+            interval = "" if c.datasets == 1 else f" [{c.low:+.1f}, {c.high:+.1f}]"
+            cells = [
+                f"{c.datasets}",
+                f"{c.lower}",
+                f"{c.clearly_lower} ({c.holm_lower})",
+                f"{c.clearly_higher} ({c.holm_higher})",
+                f"{c.gain:+.1f}{interval}",
+            ]
+            lines.append([claim if place == 0 else "", f"{c.model} to {c.against}", *cells])
+    return markdown_table(head, lines, texts=2)
+
+
+def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]:
+    """Model, training loss, test loss, and test less training, after the last epoch; the first seed's.
+
+    Training losses are means over the last epoch, with dropout.
+    """
+    rows = []
+    for (name, model), seeds in runs.items():
+        if name == dataset:
+            history = seeds[min(seeds)]["history"]
+            train, test = history["train_loss"][-1], history["test_loss"][-1]
+            rows.append((model, train, test, test - train))
+    return rows
+
+
+def dead_outputs(branches: NDArray[np.floating], fusion: str) -> int:
+    """Number of outputs at which, in no image, as many branches respond as are fused: all, or the two of a pair.
+
+    Parameters
+    ----------
+    branches : float (T, N, outputs)
+        The v(t).
+    fusion : str
+        `deterministic` or `stochastic`.
+    """
+    needed = 2 if fusion == "stochastic" else len(branches)
+    return int(((branches > 0).sum(0) < needed).all(0).sum())
+
+
+def fired(branches: NDArray[np.floating]) -> list[float]:
+    """Share of outputs, over all images, at which at least 1, 2, ... T branches respond (section 3.5).
+
+    Parameters
+    ----------
+    branches : float (T, N, outputs)
+        The v(t).
+    """
+    firing = (branches > 0).sum(0)
+    return [float((firing >= least).mean()) for least in range(1, len(branches) + 1)]

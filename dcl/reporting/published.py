@@ -1,0 +1,135 @@
+"""The runs of a grid in the form of the paper's Table 1: datasets by models, the paper's beside ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from ..experiments.run import MODELS
+from .statistics import mean_and_std, mean_interval
+from .table import Row, error_cell, markdown_table, paper_notation
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Relative drops of a model's error against the baseline's, in percent, over the datasets that have both.
+
+    Attributes
+    ----------
+    rank, p_value : float or None
+        Spearman's rank correlation of our gains with the paper's, and its two-sided p-value; None below three datasets.
+    families : dict
+        By family: our mean gain, its 95 % interval over datasets, and the paper's mean gain.
+    """
+
+    rank: float | None
+    p_value: float | None
+    families: dict[str, tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How our Table 1 and the paper's agree.
+
+    The layouts are calibrated on the paper's baseline errors, so errors agree whatever a model does: only gains tell
+    whether the paper's findings come out again.
+
+    Attributes
+    ----------
+    within : dict
+        By model, on how many datasets our error is within 10, 20 and 25 % of the paper's.
+    gains : dict
+        By model but the baseline.
+    ordered : int
+        Datasets on which oracle < A3S < baseline.
+    datasets : int
+        Datasets with all three.
+    """
+
+    within: dict[str, tuple[int, int, int]]
+    gains: dict[str, Gains]
+    ordered: int
+    datasets: int
+
+
+FAMILIES = {"two digits": "MNIST-II-", "three digits": "MNIST-III-"}
+
+
+def agreement(rows: Sequence[Row]) -> Agreement:
+    """Compare what `summarise` gives with the paper."""
+    ours = {(row.dataset, row.model): row.error_percent for row in rows if row.error_percent is not None}
+    paper = {(r.dataset, r.model): r.paper_percent for r in rows if r.paper_percent is not None}
+    within, gains = {}, {}
+    for model in MODELS:
+        datasets = [dataset for dataset, name in ours if name == model and (dataset, name) in paper]
+        if len(datasets) >= 3:
+            off = [abs(ours[dataset, model] / paper[dataset, model] - 1) for dataset in datasets]
+            within[model] = (sum(o <= 0.10 for o in off), sum(o <= 0.20 for o in off), sum(o <= 0.25 for o in off))
+        both = [dataset for dataset in datasets if (dataset, "baseline") in ours and (dataset, "baseline") in paper]
+        if model != "baseline" and both:
+            gains[model] = _gains(
+                both,
+                *({d: 100 * (1 - errors[d, model] / errors[d, "baseline"]) for d in both} for errors in (ours, paper)),
+            )
+    whole = [d for d in {d for d, _ in ours} if all((d, m) in ours for m in ("oracle", "A3S", "baseline"))]
+    ordered = sum(ours[d, "oracle"] < ours[d, "A3S"] < ours[d, "baseline"] for d in whole)
+    return Agreement(within, gains, ordered, len(whole))
+
+
+def _gains(datasets: Sequence[str], ours: dict[str, float], paper: dict[str, float]) -> Gains:
+    from scipy.stats import spearmanr
+
+    rank = spearmanr([ours[d] for d in datasets], [paper[d] for d in datasets]) if len(datasets) >= 3 else None
+    families = {}
+    for family, prefix in FAMILIES.items():
+        if members := [d for d in datasets if d.startswith(prefix)]:
+            of_paper = mean_and_std([paper[d] for d in members])[0]
+            families[family] = (*mean_interval([ours[d] for d in members]), of_paper)
+    return Gains(
+        None if rank is None else float(rank.statistic), None if rank is None else float(rank.pvalue), families
+    )
+
+
+def as_paper(rows: Sequence[Row]) -> str:
+    """Markdown: error in percent, ours / the paper's, and the relative gain of A3S over the baseline."""
+    found = {(row.dataset, row.model): row for row in rows}
+    models = [model for model in MODELS if any(row.model == model for row in rows)]
+    head = ["dataset", *models, *(["gain of A3S %"] if "A3S" in models else [])]
+    lines = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        cells = [_cell(found.get((dataset, model))) for model in models]
+        lines.append([dataset, *cells, *([_gain(found.get((dataset, "A3S")))] if "A3S" in models else [])])
+    return markdown_table(head, lines)
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    ours = error_cell(row)
+    return ours if row.paper_percent is None else f"{ours} / {paper_notation(row.paper_percent, row.paper_std_percent)}"
+
+
+def _gain(row: Row | None) -> str:
+    if row is None or row.gain_percent is None:
+        return ""
+    return " / ".join(f"{gain:.1f}" for gain in (row.gain_percent, row.paper_gain_percent) if gain is not None)
+
+
+def as_sentences(found: Agreement) -> str:
+    """Markdown list of what `agreement` found."""
+    lines = [f"oracle < A3S < baseline on {found.ordered} of {found.datasets} datasets"] if found.datasets else []
+    lines += [
+        f"{model}: error within 10 % of the paper's on {ten} datasets, 20 % on {twenty}, 25 % on {quarter}"
+        for model, (ten, twenty, quarter) in found.within.items()
+    ]
+    for model, gains in found.gains.items():
+        families = "; ".join(
+            f"{family} {mean:+.1f} %{f' [{low:+.1f}, {high:+.1f}]' if isfinite(low) else ''}, the paper {paper:+.1f} %"
+            for family, (mean, low, high, paper) in gains.families.items()
+        )
+        rank = (
+            ""
+            if gains.rank is None
+            else f"; rank correlation with the paper's gains {gains.rank:+.2f} (p = {gains.p_value:.2f})"
+        )
+        lines.append(f"{model}: mean gain over the baseline: {families}{rank}")
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,281 @@
+"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's tables beside them."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistcompose.digits.bank import Split, load_digits
+from mnistcompose.errors import InputError
+from mnistcompose.layout.spec import LayoutSpec, bundled_names, load_spec
+from mnistcompose.rendering.draws import draw
+
+from ..experiments.run import MODELS
+from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
+from ..models.networks import DCL, IMAGE_NETWORKS
+from .statistics import Difference, mean_and_std, paired_difference, sharing_sources
+
+
+def paper_notation(mean: float, std: float | None) -> str:
+    """The paper's way to write percentages: 9.14(07) is 9.14 with a standard deviation of 0.07."""
+    return f"{mean:.2f}" if std is None else f"{mean:.2f}({round(100 * std):02d})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person tells them: 3 h 05 min, 7 min 09 s, 12 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one dataset. Errors in percent of the images that were measured."""
+
+    dataset: str
+    model: str
+    error_percent: float | None  # None where no run has a result
+    std_percent: float | None  # over run seeds; None with a single one
+    runs: int  # with a result
+    paper_percent: float | None
+    paper_std_percent: float | None
+    difference: float | None  # to the baseline, of the seeds that both have, percentage points
+    low: float | None
+    high: float | None
+    gain_percent: float | None  # (baseline - model) / baseline
+    paper_gain_percent: float | None
+    epochs: int
+    parameters: int | None
+    seconds: float | None  # of training, per run
+    top5_percent: float | None = None  # of images whose class is not among the five best guesses
+    diverged: int = 0  # runs whose loss diverged
+    failed: int = 0
+
+
+@cache
+def paper_table() -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean and standard deviation of the error in percent, by dataset and model: the paper's Table 1."""
+    text = (files("dcl.reporting") / "table1.csv").read_text()
+    rows = csv.DictReader(io.StringIO(text))
+    return {(r["dataset"], r["model"]): (float(r["error_percent"]), float(r["std_percent"])) for r in rows}
+
+
+@cache
+def paper_table2() -> dict[tuple[str, str], float]:
+    """Error in percent, by dataset and network: the paper's Table 2, and section 4.2.2's top-1 and top-5 errors."""
+    text = (files("dcl.reporting") / "table2.csv").read_text()
+    return {(r["dataset"], r["network"]): float(r["error_percent"]) for r in csv.DictReader(io.StringIO(text))}
+
+
+def baseline_of(model: str) -> str:
+    """What a model is compared to: a network for images to itself without DCL, all others to the baseline."""
+    return model.removesuffix(DCL) if model in IMAGE_NETWORKS else "baseline"
+
+
+def _published(dataset: str, model: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation in the paper."""
+    return paper_table().get((dataset, model)) or (paper_table2().get((dataset, model)), None)
+
+
+def model_order(model: str) -> tuple[int, str]:
+    """Sort key: models in the paper's order, then those in the notation."""
+    known = (*MODELS, *IMAGE_NETWORKS)
+    return known.index(model) if model in known else len(known), model
+
+
+def first_difference(record: Record, other: Record, ignoring: Sequence[str] = ()) -> str | None:
+    """What two runs differ in, apart from their seeds and the keys to ignore: runs that differ are never averaged."""
+    one, two = (
+        {k: v for k, v in each["determined_by"].items() if k not in ("seed", *ignoring) and v not in (None, {})}
+        for each in (record, other)
+    )
+    key = next((key for key in sorted(one.keys() | two.keys()) if one.get(key) != two.get(key)), None)
+    return None if key is None else f"differ in {key} ({one.get(key)!r} and {two.get(key)!r})"
+
+
+def check_alike(records: Iterable[Record]) -> None:
+    """Refuse runs of one model on one dataset that may not be averaged, and one run that is given twice.
+
+    Raises
+    ------
+    InputError
+        Names dataset, model and seeds of two runs, what they differ in, and both values.
+    """
+    first: dict[tuple[str, str], Record] = {}
+    seen: set[tuple[str, str, int]] = set()
+    for record in records:
+        run = record["determined_by"]
+        name = run["dataset"], run["model"]
+        if (*name, run["seed"]) in seen:
+            raise InputError(f"{name[0]} {name[1]}: two runs of seed {run['seed']}; give each set of runs a folder")
+        seen.add((*name, run["seed"]))
+        other = first.setdefault(name, record)
+        if unlike := first_difference(other, record):
+            seeds = f"{other['determined_by']['seed']} and {run['seed']}"
+            raise InputError(f"{name[0]} {name[1]}: the runs of seeds {seeds} {unlike}; give each set of runs a folder")
+
+
+def summarise(records: Iterable[Record]) -> list[Row]:
+    """Rows of the table, by dataset and model; models in the paper's order.
+
+    Raises
+    ------
+    InputError
+        Runs of one dataset were measured on other images, or runs of one model differ in more than their seed.
+    """
+
+    def place(record: Record) -> tuple[str, tuple[int, str]]:
+        run = record["determined_by"]
+        return run["dataset"], model_order(run["model"])
+
+    rows = []
+    for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
+        runs = list(of_dataset)
+        if any(_measured(run) != _measured(runs[0]) for run in runs):
+            raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
+        check_alike(runs)
+        by_model = {key[1][1]: list(group) for key, group in groupby(runs, place)}
+        rows += [_row(dataset, model, group, by_model.get(baseline_of(model), [])) for model, group in by_model.items()]
+    return rows
+
+
+def _measured(record: Record) -> tuple[str, Any]:
+    run = record["determined_by"]
+    return run["measured_on"], run["splits"][run["measured_on"]]
+
+
+def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Record]) -> Row:
+    group, baseline = ([r for r in runs if status_of(r) == FINISHED] for runs in (of_model, of_baseline))
+    run = of_model[0]["determined_by"]
+    mean, std = mean_and_std([record["error_percent"] for record in group]) if group else (None, None)
+    top5 = [error for record in group if (error := record.get("top5_error_percent")) is not None]
+    published = run["measured_on"] == "test"
+    paper, paper_std = _published(dataset, model) if published else (None, None)
+    paper_base, _ = _published(dataset, baseline_of(model))
+    interval: tuple[float | None, float | None, float | None] = (None, None, None)
+    gain = paper_gain = None
+    base = {record["determined_by"]["seed"]: record for record in baseline}
+    shared = [r for r in group if r["determined_by"]["seed"] in base]
+    if model != baseline_of(model) and shared:
+        counterparts = [base[r["determined_by"]["seed"]] for r in shared]
+        difference = difference_of(shared, counterparts)
+        interval = (difference.mean, difference.low, difference.high)
+        reference = mean_and_std([record["error_percent"] for record in counterparts])[0]
+        gain = 100 * (0 - difference.mean) / reference if reference else None
+        paper_gain = 100 * (1 - paper / paper_base) if paper and paper_base else None
+    return Row(
+        dataset,
+        model,
+        mean,
+        std,
+        len(group),
+        paper,
+        paper_std,
+        *interval,
+        gain,
+        paper_gain,
+        run["epochs"],
+        group[0]["parameters"] if group else None,
+        mean_and_std([record["seconds"] for record in group])[0] if group else None,
+        mean_and_std(top5)[0] if top5 and len(top5) == len(group) else None,
+        sum(status_of(record) == DIVERGED for record in of_model),
+        sum(status_of(record) == FAILED for record in of_model),
+    )
+
+
+def difference_of(ours: Sequence[Record], theirs: Sequence[Record]) -> Difference:
+    """Paired difference of two models' runs on one dataset, seed by seed; its interval knows shared source digits."""
+    return paired_difference(errors_of(ours), errors_of(theirs), sharing=_sharing_of(ours[0]))
+
+
+def _sharing_of(record: Record) -> Any:
+    """Which of the measured images share source digits; None unless layout and digits are bundled ones."""
+    run = record["determined_by"]
+    split, layout = run["measured_on"], bundled_layouts().get(run.get("spec") or "")
+    if layout is None or run.get("digits") != load_digits(split).digest:
+        return None
+    return _sharing(layout.digest, split, run["splits"][split]["images"], run["data_seed"])
+
+
+@cache
+def _sharing(layout: str, split: Split, images: int, seed: int) -> Any:
+    return sharing_sources(draw(bundled_layouts()[layout], split, 0, images, seed, load_digits(split)).source)
+
+
+@cache
+def bundled_layouts() -> dict[str, LayoutSpec]:
+    """Bundled layouts by their digests."""
+    return {layout.digest: layout for layout in map(load_spec, bundled_names())}
+
+
+def errors_of(records: Sequence[Record]) -> NDArray[np.bool_]:
+    """Whether each run was wrong about each image: bool (runs, images)."""
+    run = records[0]["determined_by"]
+    wrong = np.zeros((len(records), run["splits"][run["measured_on"]]["images"]), np.bool_)
+    for row, record in zip(wrong, records, strict=True):
+        row[record["wrong"]] = True
+    return wrong
+
+
+def _optional(template: str, *values: float | None) -> str:
+    return "" if None in values else template.format(*values)
+
+
+def error_cell(row: Row) -> str:
+    """Error of the runs with a result, in the paper's notation; then how many have none, as in 9.14(07), 1 diverged."""
+    parts = [] if row.error_percent is None else [paper_notation(row.error_percent, row.std_percent)]
+    parts += [f"{n} {name}" for n, name in ((row.diverged, DIVERGED), (row.failed, FAILED)) if n]
+    return ", ".join(parts)
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "dataset": lambda row: row.dataset,
+    "model": lambda row: row.model,
+    "error %": lambda row: error_cell(row),
+    "paper %": lambda row: (
+        "" if row.paper_percent is None else paper_notation(row.paper_percent, row.paper_std_percent)
+    ),
+    "to baseline [95 %]": lambda row: _optional("{:+.2f} [{:+.2f}, {:+.2f}]", row.difference, row.low, row.high),
+    "gain %": lambda row: _optional("{:.1f}", row.gain_percent),
+    "paper's": lambda row: _optional("{:.1f}", row.paper_gain_percent),
+    "parameters": lambda row: _optional("{:,}", row.parameters),
+    "runs": lambda row: str(row.runs),
+    "epochs": lambda row: str(row.epochs),
+    "seconds": lambda row: _optional("{:.0f}", row.seconds),
+}
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A Markdown table whose first columns are `texts`, and whose others are numbers, to the right."""
+    rule = ["---"] * texts + ["---:"] * (len(head) - texts)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Table for a README."""
+    return markdown_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2)
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Every field of every row, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(Row))
+    writer.writerows(map(astuple, rows))
+    return text.getvalue().rstrip("\n")
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Every field of every row, unrounded."""
+    return json.dumps([asdict(row) for row in rows], indent=1)

@@ -1,0 +1,81 @@
+"""Runs of networks on images in the form of the paper's Table 2: a line a network, a column a dataset."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..data.image_sets import SETS
+from ..models.networks import DCL, IMAGE_NETWORKS
+from .table import Row, baseline_of, error_cell, paper_table2
+
+TOP5 = "ilsvrc2012 top-5"
+TITLES = {"lenet": "LeNet", "bignet": "BigNet", "wrn": "WRN", "alexnet": "AlexNet"}
+
+
+def title(network: str) -> str:
+    """As the paper's Table 2 writes it."""
+    return f"{TITLES[network.removesuffix(DCL)]} ({'w/' if network.endswith(DCL) else 'w/o'} DCL)"
+
+
+def paper_gain(dataset: str, network: str) -> float | None:
+    """By how many percent the network's error in the paper is below that of the same network without DCL."""
+    error, reference = (paper_table2().get((dataset, name)) for name in (network, baseline_of(network)))
+    return None if error is None or reference is None else 100 * (1 - error / reference)
+
+
+def with_top5(rows: Sequence[Row]) -> list[Row]:
+    """The rows, and those of ILSVRC2012 once more with their top-5 errors, as the paper gives them."""
+    errors = {row.model: row.top5_percent for row in rows if row.dataset == "ilsvrc2012"}
+    again = []
+    for row in rows:
+        error, reference = errors.get(row.model), errors.get(baseline_of(row.model))
+        if row.dataset == "ilsvrc2012" and error is not None:
+            gain = 100 * (1 - error / reference) if row.gain_percent is not None and reference else None
+            paper = row.paper_percent and paper_table2().get((TOP5, row.model))
+            again.append(
+                replace(
+                    row, dataset=TOP5, error_percent=error, std_percent=None, paper_percent=paper, gain_percent=gain
+                )
+            )
+    return [*rows, *again]
+
+
+def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the table: of each dataset the error, the paper's, and both relative drops by DCL, in percent.
+
+    Parameters
+    ----------
+    others : bool
+        Put the other methods of the paper's table before the networks.
+    """
+    cells = {(row.dataset, row.model): row for row in with_top5(rows)}
+    datasets = [name for name in (*SETS, TOP5) if any(name == dataset for dataset, _ in cells)]
+    networks = [name for name in IMAGE_NETWORKS if any(name == model for _, model in cells)]
+    known = dict.fromkeys(network for _, network in paper_table2() if network not in IMAGE_NETWORKS)
+    head = ["network"]
+    for name in datasets:
+        head += [f"{name} %", "paper %", "drop %", "paper's"]
+    head += ["parameters", "runs"]
+    lines = []
+    for network in known if others else ():
+        published = [paper_table2().get((dataset, network)) for dataset in datasets]
+        lines.append([network, *(cell for p in published for cell in ("", _number(p, 2), "", "")), "", ""])
+    for network in networks:
+        line, present = [title(network)], [row for row in rows if row.model == network]
+        for dataset in datasets:
+            row = cells.get((dataset, network))
+            comparable = row is None or row.paper_percent is not None  # not beside what held-out images gave
+            drop = paper_gain(dataset, network) if comparable and network.endswith(DCL) else None
+            line += [
+                error_cell(row) if row else "",
+                _number(paper_table2().get((dataset, network)) if comparable else None, 2),
+                _number(row.gain_percent if row else None, 2),
+                _number(drop, 2),
+            ]
+        # A network's parameters depend on the number of classes alone: those of the first column.
+        line += [_number(present[0].parameters, 0), "/".join(sorted({str(row.runs) for row in present}))]
+        lines.append(line)
+    return head, lines
+
+
+def _number(value: float | None, places: int) -> str:
+    return "" if value is None else f"{value:,.{places}f}"

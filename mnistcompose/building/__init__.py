@@ -1,0 +1,1 @@
+"""Make a dataset's folder, resume it, and verify it."""

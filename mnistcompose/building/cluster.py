@@ -1,0 +1,152 @@
+"""An existing Dask cluster as a `concurrent.futures.Executor`, for `build` and for grids of training runs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import BuildError, InputError
+
+_PATIENCE = 20  # seconds that a scheduler, and its first worker, may take to answer
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files, in PEM format, that encrypt the connection: of the authority, of the certificate, and of its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class _Cluster(Executor):
+    """A Dask client as an executor.
+
+    Dask's own (`Client.get_executor`) leaves a future waiting for ever whose result was to be fetched when the
+    scheduler was lost; and here, errors say on which worker they happened.
+    """
+
+    def __init__(self, client: Any, resources: Mapping[str, float]) -> None:
+        self._client, self._resources = client, dict(resources) or None
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        task = partial(on_worker, version("mnistcompose"), function, *arguments, **keywords)
+        distant = self._client.submit(task, pure=False, resources=self._resources)
+        future: Future[Any] = Future()
+
+        def ended(_: object) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(distant.result())
+            except BaseException as error:
+                future.set_exception(error)
+
+        distant.add_done_callback(ended)
+        future.add_done_callback(lambda _: distant.cancel() if future.cancelled() else None)
+        return future
+
+
+def on_worker(wanted: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call a function on a worker of the cluster.
+
+    Raises
+    ------
+    BuildError
+        The worker has another version of mnistcompose, or the function failed as a person should read it; names the
+        worker.
+    """
+    from distributed import get_worker
+
+    if (here := version("mnistcompose")) != wanted:
+        raise BuildError(_other_version(get_worker().address, here, wanted))
+    try:
+        return function(*arguments, **keywords)
+    except (InputError, BuildError) as error:
+        raise BuildError(f"worker {get_worker().address}: {error}") from None
+
+
+def _other_version(worker: str, here: str, wanted: str) -> str:
+    return f"worker {worker} has mnistcompose {here}, this is {wanted}; they should be the same"
+
+
+@contextmanager
+def cluster(
+    scheduler: str, tls: Tls | None = None, resources: Mapping[str, float] | None = None
+) -> Iterator[tuple[Executor, int]]:
+    """Connect to a cluster's scheduler; afterwards the cluster goes on.
+
+    Parameters
+    ----------
+    scheduler
+        Its address, as in tcp://host:8786 or tls://host:8786, or the scheduler file that Dask has written.
+    resources
+        What a task takes of its worker's, as in {"GPU": 1}.
+
+    Yields
+    ------
+    executor
+        For functions and arguments that can be pickled.
+    threads
+        How many the cluster has now; workers may join later.
+
+    Raises
+    ------
+    InputError
+        Dask is not installed, or the address or the files cannot be used.
+    BuildError
+        Nobody answers, a worker has another version of mnistcompose, or the cluster was lost on the way.
+    """
+    try:
+        from distributed import Client, KilledWorker, Security
+        from distributed.comm.core import CommClosedError
+    except ImportError:
+        raise InputError("a cluster needs Dask: pip install 'mnistcompose[distributed]'") from None
+    where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
+    if "scheduler_file" in where and not Path(scheduler).is_file():
+        raise InputError(f"{scheduler}: neither an address such as tcp://host:8786 nor a scheduler file")
+    keys = {"tls_ca_file": tls.ca, "tls_client_cert": tls.cert, "tls_client_key": tls.key} if tls else {}
+    security = Security(require_encryption=bool(tls), **{name: str(path) for name, path in keys.items()})
+    try:
+        client = Client(**where, security=security, timeout=_PATIENCE, set_as_default=False)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{scheduler}: {' '.join(str(error).split())}") from None
+    except (OSError, RuntimeError) as error:
+        raise BuildError(f"{scheduler}: no scheduler answers: {' '.join(str(error).split())}") from None
+    with client:
+        _check_workers(client, scheduler)
+        try:
+            yield _Cluster(client, resources or {}), sum(client.nthreads().values())
+        except KilledWorker as error:
+            raise BuildError(f"{scheduler}: workers died again and again: {error}") from None
+        except (CancelledError, CommClosedError):
+            raise BuildError(f"{scheduler}: lost; the same command goes on where it left off") from None
+
+
+def _check_workers(client: Any, scheduler: str) -> None:
+    """Refuse a cluster without workers, or with one of another version."""
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        raise BuildError(f"{scheduler}: has no worker; start one with: dask worker {scheduler}") from None
+    wanted = version("mnistcompose")
+    for worker, found in client.run(version, "mnistcompose", on_error="return").items():
+        if found != wanted:
+            raise BuildError(_other_version(worker, found if isinstance(found, str) else "not at all", wanted))
+
+
+def is_exposed(scheduler: str) -> bool:
+    """Whether the address has no encryption and is not this machine's own: whoever reaches it can run code there."""
+    parts = urlsplit(scheduler)
+    if parts.scheme != "tcp" or parts.hostname in (None, "localhost"):
+        return False
+    try:
+        return not ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return True

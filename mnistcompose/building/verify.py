@@ -1,0 +1,278 @@
+"""Check a dataset against its manifest, its layout and the published digests."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..digits.bank import DigitBank, load_digits
+from ..errors import BuildError, InputError
+from ..layout.spec import LayoutSpec, load_spec, spec_names
+from ..rendering.draws import ABSENT, numbers
+from ..storage.location import locate
+from ..storage.shards import (
+    BLOCK,
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    ShardEntry,
+    SplitName,
+    block_digests,
+    read_manifest,
+    read_shard,
+    split_digest,
+)
+from .build import BUILD, OWN, SPLITS, Progress, compose, cores, is_intact, tell
+from .interruptible import map_on_threads
+
+_RUN = 50  # consecutive samples that are rendered again; divides BLOCK
+_PIECE = 10 * BLOCK  # samples that a thread renders at once
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a check found.
+
+    Attributes
+    ----------
+    problems
+        One line each, naming the file.
+    images, rendered
+        Number of images that were read, and of those rendered again and compared.
+    published
+        Whether the digests were compared with published ones.
+    """
+
+    root: Path
+    problems: tuple[str, ...]
+    images: int
+    rendered: int
+    published: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(
+    root: str | Path, *, rerender: int | None = None, digits: Path | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Check a dataset: its manifest, files, counts, labels and digests, and the published digests where there are.
+
+    Parameters
+    ----------
+    rerender
+        Number of samples to render again and compare pixel by pixel, spread over the dataset; -1 means all.
+    digits
+        Folder of the digit set it was made from, if not MNIST.
+    progress
+        Called with the number of images of each shard that was checked.
+
+    Raises
+    ------
+    InputError
+        The folder holds no dataset, or rendering lacks the digit set.
+    """
+    root = locate(root)
+    if rerender is not None and rerender < -1:
+        raise InputError(f"rerender = {rerender}: a number of samples, or -1 for all")
+    if (root / BUILD).is_file() and not (root / MANIFEST).is_file():
+        return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",), 0, 0, False)
+    try:
+        manifest = read_manifest(root)
+        spec = spec_of(root, manifest)
+    except BuildError as error:
+        return VerifyReport(root, (str(error),), 0, 0, False)
+    shards = [shard for split in SPLITS for shard in manifest.splits[split].shards]
+    banks = {split: bank for split in SPLITS if (bank := load_digits(split, digits)).digest == manifest.digits_digest}
+    if rerender and not banks:
+        raise InputError(
+            f"{root}: made from another digit set than {digits or 'the bundled MNIST'}; give its folder (--digits)"
+        )
+    chosen = _chosen(shards, rerender or 0, manifest)
+
+    def check(shard: ShardEntry) -> list[str]:
+        runs = chosen.get(shard.name, [])
+        return list(_shard_problems(root, shard, manifest, spec, banks.get(shard.split), runs))
+
+    problems = list(_folder_problems(root, manifest))
+    for found in map_on_threads(check, shards, cores(), lambda shard: tell(progress, shard)):
+        problems += found
+    published = _published(manifest, spec)
+    for split, digest in published.items():
+        if digest != manifest.splits[split].digest:
+            problems.append(
+                f"{root / MANIFEST}: the {split} digest is {manifest.splits[split].digest}, published is {digest}"
+            )
+    rendered = sum(stop - start for runs in chosen.values() for start, stop in runs)
+    return VerifyReport(root, tuple(problems), sum(shard.count for shard in shards), rendered, bool(published))
+
+
+def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
+    """Layout of a dataset.
+
+    Raises
+    ------
+    BuildError
+        The manifest does not agree with itself.
+    """
+    try:
+        spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
+    except ValidationError as error:
+        raise BuildError(f"{root / MANIFEST}: spec: {error.errors(include_url=False)[0]['msg']}") from None
+    if spec.digest != manifest.spec_digest:
+        raise BuildError(f"{root / MANIFEST}: spec_digest is not that of the layout")
+    if set(manifest.splits) != set(SPLITS):
+        raise BuildError(f"{root / MANIFEST}: splits should be {' and '.join(SPLITS)}")
+    return spec
+
+
+def _folder_problems(root: Path, manifest: Manifest) -> Iterator[str]:
+    """Shards that do not belong, and virtual files that are not as they were written."""
+    names = {shard.name for split in manifest.splits.values() for shard in split.shards}
+    for split in manifest.splits.values():
+        names.add(split.virtual.name)
+        if problem := _virtual_problem(root, split.virtual):
+            yield problem
+    for entry in sorted(root.glob("*.h5")):
+        if OWN.fullmatch(entry.name) and entry.name not in names:
+            yield f"{entry}: not in the manifest"
+
+
+def _place_problem(path: Path) -> str | None:
+    """Why there is nothing to read, if so."""
+    if path.is_symlink():
+        return f"{path}: a symbolic link; should be a file of the folder"
+    return None if path.is_file() else f"{path}: missing"
+
+
+def _virtual_problem(root: Path, entry: FileEntry) -> str | None:
+    path = root / entry.name
+    if problem := _place_problem(path):
+        return problem
+    try:
+        intact = is_intact(root, entry)
+    except BuildError as error:
+        return str(error)
+    return None if intact else f"{path}: damaged: it does not have the SHA-256 in the manifest"
+
+
+def _shard_problems(
+    root: Path,
+    entry: ShardEntry,
+    manifest: Manifest,
+    spec: LayoutSpec,
+    bank: DigitBank | None,
+    runs: list[tuple[int, int]],
+) -> Iterator[str]:
+    """All that is wrong with one shard."""
+    path = root / entry.name
+    if problem := _place_problem(path):
+        yield problem
+        return
+    try:
+        shard = read_shard(path, entry.sha256)
+    except BuildError as error:
+        yield str(error)
+        return
+    expected = (entry.split, manifest.seed, entry.first, manifest.spec_digest, manifest.digits_digest, manifest.classes)
+    found = (shard.split, shard.seed, shard.first, shard.spec_digest, shard.digits_digest, shard.classes)
+    names = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
+    for name, there, should in zip(names, found, expected, strict=True):
+        if there != should:
+            yield f"{path}: {name} is {there!r}, in the manifest {should!r}"
+    if shard.digits.shape != (entry.count, len(spec.slots)):
+        yield f"{path}: samples x slots are {shard.digits.shape}, should be {(entry.count, len(spec.slots))}"
+        return
+    if list(block_digests(shard.images, shard.labels)) != entry.blocks:
+        yield f"{path}: images and labels do not have the digests in the manifest"
+    if shard.form != manifest.form:
+        yield f"{path}: holds {shard.form}, should be {manifest.form}"
+        return
+    wrong = np.flatnonzero(numbers(shard.digits, manifest.classes) != shard.labels)
+    if len(wrong):
+        yield f"{path}: the label of sample {entry.first + wrong[0]} is not the number that its digits make"
+    if bank is not None:
+        source = shard.source_index
+        least = 0 if spec.length == "all" else -1
+        if source.size and not least <= source.min() <= source.max() < len(bank.labels):
+            yield f"{path}: source_index leaves 0..{len(bank.labels) - 1}, the images of the {entry.split} split"
+        elif (np.where(source < 0, ABSENT, bank.labels[source]) != shard.digits).any():
+            yield f"{path}: digits are not those of the source images"
+        for start, stop in runs:
+            again = compose(bank, spec, entry.split, manifest.seed, start, stop, masks=manifest.masks)
+            part = slice(start - entry.first, stop - entry.first)
+            for name in manifest.form.columns:
+                if not np.array_equal(getattr(shard, name)[part], getattr(again, name)):
+                    yield f"{path}: {name} of samples {start}..{stop - 1} differ from what the layout gives"
+
+
+def _chosen(shards: list[ShardEntry], wanted: int, manifest: Manifest) -> dict[str, list[tuple[int, int]]]:
+    """Runs of samples to render again, by shard: scattered, and the same ones each time."""
+    runs = [
+        (shard.name, start, min(start + _RUN, shard.first + shard.count))
+        for shard in (shards if wanted else ())
+        for start in range(shard.first, shard.first + shard.count, _RUN)
+    ]
+    if wanted > 0:
+        Random("".join(split.digest for split in manifest.splits.values())).shuffle(runs)  # noqa: S311
+    left = wanted if wanted >= 0 else sum(shard.count for shard in shards)
+    chosen: dict[str, list[tuple[int, int]]] = {}
+    for name, start, stop in runs:
+        stop = min(stop, start + left)
+        if stop > start:
+            chosen.setdefault(name, []).append((start, stop))
+            left -= stop - start
+    return chosen
+
+
+def _published(manifest: Manifest, spec: LayoutSpec) -> dict[SplitName, str]:
+    """Digests published for exactly this dataset; empty where there are none."""
+    if spec.name not in spec_names():
+        return {}
+    bundled = load_spec(spec.name)
+    whole = all(manifest.splits[split].count == getattr(bundled, split) for split in SPLITS)
+    same = (manifest.spec_digest, manifest.seed) == (bundled.digest, 0)
+    if not (whole and same and load_digits("train").digest == manifest.digits_digest):
+        return {}
+    return published_digests().get(spec.name, {})
+
+
+# --- digests --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def published_digests() -> dict[str, dict[SplitName, str]]:
+    """Digests of the bundled datasets' splits, by name: seed 0, the layouts' own counts, the bundled MNIST."""
+    path = files("mnistcompose.specs") / "digests.json"
+    digests: dict[str, dict[SplitName, str]] = json.loads(path.read_text())["digests"] if path.is_file() else {}
+    return digests
+
+
+def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Path | None = None) -> dict[SplitName, str]:
+    """Digest of each split, of images made in memory: what the manifest of a built dataset says.
+
+    Raises
+    ------
+    InputError
+        The layout or the digit set cannot be used.
+    """
+
+    def blocks(split: SplitName) -> list[str]:
+        count = getattr(spec, split)
+        bank = load_digits(split, digits)
+
+        def piece(start: int) -> tuple[str, ...]:
+            shard = compose(bank, spec, split, seed, start, min(start + _PIECE, count))
+            return block_digests(shard.images, shard.labels)
+
+        return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), cores()) for block in blocks]
+
+    return {split: split_digest(blocks(split)) for split in SPLITS}

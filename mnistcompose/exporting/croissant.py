@@ -1,0 +1,150 @@
+"""Croissant metadata of an export: its files with their hashes, and how records are read from them."""
+
+import json
+import os
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..building.build import MNIST_LICENSE
+from ..storage.shards import SplitName, file_digest
+from .formats import Format, FormatName
+from .source import Source
+
+PAPER = "https://arxiv.org/abs/1703.01229"
+LICENSE_URL = "https://creativecommons.org/licenses/by-sa/3.0/"
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+_ENCODINGS = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".npz": "application/zip",
+    ".parquet": "application/x-parquet",
+    ".tar": "application/x-tar",
+    ".yaml": "application/yaml",
+}
+
+
+def croissant(folder: Path, source: Source, kind: FormatName, fmt: Format, leave_out: Collection[str] = ()) -> str:
+    """JSON-LD text that describes an export.
+
+    Images of a folder of their own are told as a set; of every other file the hash is given. The date is that of
+    SOURCE_DATE_EPOCH, where that is set: then the same export gives the same text.
+
+    Parameters
+    ----------
+    folder
+        Where the export's files lie.
+    leave_out
+        Names of files that are no data.
+    """
+    objects = [
+        _file_object(path, folder)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".png" and path.name not in leave_out
+    ]
+    sets, records = [], []
+    for split in source.splits:
+        file_sets, fields = fmt.record_set(source, split)
+        sets += file_sets
+        records += [_record_set(split, fields)] if fields else []
+    described = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": source.spec.name,
+        "description": describe(source, kind),
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "citeAs": f"Deep Collaborative Learning for Visual Recognition, {PAPER}",
+        "license": LICENSE_URL if is_mnist(source) else source.manifest.license,
+        "url": PAPER,
+        "version": "1.0.0",
+        "datePublished": _date(),
+        "keywords": ["MNIST", "multi-digit", "synthetic"],
+        "distribution": objects + sets,
+        "recordSet": records,
+    }
+    return json.dumps(described, indent=1) + "\n"
+
+
+def is_mnist(source: Source) -> bool:
+    """Whether the digits are MNIST's."""
+    return source.manifest.license == MNIST_LICENSE
+
+
+def describe(source: Source, kind: FormatName) -> str:
+    """Say in a paragraph what an export is."""
+    manifest = source.manifest
+    digests = "; ".join(f"{split} {manifest.splits[split].digest}" for split in source.splits)
+    counts = " and ".join(f"{source.count(split):,} {split}" for split in source.splits)
+    about = f" {source.spec.description}" if source.spec.description else ""
+    return (
+        f"{source.spec.name}: numbers of {source.slots} digits.{about} {counts} images of {source.pixels}, "
+        f"{source.numbers:,} classes, as {kind}, made by mnistcompose {manifest.mnistcompose} with seed "
+        f"{manifest.seed}. SHA-256 of the splits' images and labels: {digests}."
+    )
+
+
+def _date() -> str:
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return (datetime.fromtimestamp(int(given), UTC) if given.isdecimal() else datetime.now(UTC)).date().isoformat()
+
+
+def _file_object(path: Path, folder: Path) -> dict[str, Any]:
+    name = path.relative_to(folder).as_posix()
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": path.name,
+        "contentUrl": name,
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": _ENCODINGS.get(path.suffix, "application/octet-stream"),
+        "sha256": file_digest(path),
+    }
+
+
+def _record_set(split: SplitName, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": split,
+        "name": split,
+        "description": f"The samples of {split}.",
+        "field": [{"@type": "cr:Field", "@id": f"{split}/{field['name']}", **field} for field in fields],
+    }

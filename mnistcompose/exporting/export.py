@@ -1,0 +1,277 @@
+"""Write a built dataset in another format, shard by shard, into a folder that appears when it is whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from .. import __version__
+from ..building.build import SPLITS, Progress, human, locked, tell
+from ..building.verify import spec_of
+from ..errors import BuildError, InputError
+from ..layout.spec import dump_spec
+from ..storage.location import locate
+from ..storage.shards import (
+    MANIFEST,
+    Shard,
+    ShardEntry,
+    SplitName,
+    block_digests,
+    failing,
+    read_manifest,
+    read_shard,
+    split_digest,
+)
+from .croissant import croissant
+from .dataset_card import card
+from .formats import Format, FormatName, load_format
+from .source import Source
+
+EXPORT = "export.json"  # in every export: what it is, and the names that belong to it
+LAYOUT = "layout.yaml"
+CARD = "README.md"
+CROISSANT = "croissant.json"
+PER_TAR = 10_000
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export made.
+
+    Attributes
+    ----------
+    root
+        The folder.
+    counts, digests
+        Number of images, and digest, of each split: what was read has the digests of the manifest.
+    files, bytes
+        Number of files, and their size.
+    """
+
+    root: Path
+    format: FormatName
+    counts: dict[SplitName, int]
+    digests: dict[SplitName, str]
+    files: int
+    bytes: int
+    seconds: float
+    images_per_second: float
+
+
+def export(
+    root: str | Path,
+    out: str | Path,
+    kind: FormatName,
+    *,
+    splits: Sequence[SplitName] = SPLITS,
+    per_tar: int = PER_TAR,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write a dataset's splits in another format, with a dataset card and Croissant metadata beside.
+
+    At most two shards are in memory, however large the dataset. What is read is hashed, and compared with the manifest.
+
+    Parameters
+    ----------
+    root
+        The dataset's folder, or a URL that fsspec knows.
+    out
+        The folder to make, on this machine. Until it is whole it is called `OUT.export.tmp`.
+    kind
+        'idx', 'webdataset', 'parquet', 'png', 'npz' or 'coco'.
+    splits
+        Which ones; a split without images is left out.
+    per_tar
+        Samples in a tar of 'webdataset'.
+    force
+        Replace an export that is there. Files that are no part of one are never removed.
+    progress
+        Called with the number of images of each shard that is done.
+
+    Raises
+    ------
+    InputError
+        Something asked for cannot be; nothing has been written.
+    BuildError
+        A shard is damaged, or the disk refuses; nothing is left of it.
+    """
+    begun = perf_counter()
+    if isinstance(out, str) and "://" in out:
+        raise InputError(f"{out}: an export is written to a folder of this machine; copy it from there")
+    root, out = locate(root), Path(out).absolute()
+    fmt = load_format(kind)
+    source = _source(root, splits, per_tar)
+    fmt.check(source)
+    _check_target(out, force)
+    _check_space(out, fmt, source)
+    with failing("write", out), _made_aside(out, force) as folder:
+        for split in source.splits:
+            _write_split(root, folder, fmt, source, split, progress)
+        (folder / LAYOUT).write_bytes(dump_spec(source.spec).encode())
+        (folder / CARD).write_bytes(card(source, kind, fmt).encode())
+        (folder / CROISSANT).write_bytes(croissant(folder, source, kind, fmt, leave_out=(CARD, EXPORT)).encode())
+        _mark(folder, source, kind)
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    seconds, splits_made = perf_counter() - begun, {split: source.manifest.splits[split] for split in source.splits}
+    return ExportReport(
+        root=out,
+        format=kind,
+        counts={split: entry.count for split, entry in splits_made.items()},
+        digests={split: entry.digest for split, entry in splits_made.items()},
+        files=len(sizes),
+        bytes=sum(sizes),
+        seconds=seconds,
+        images_per_second=sum(entry.count for entry in splits_made.values()) / seconds,
+    )
+
+
+def _source(root: Path, splits: Sequence[SplitName], per_tar: int) -> Source:
+    if per_tar < 1:
+        raise InputError(f"per_tar = {per_tar}: a tar holds at least 1 sample")
+    if wrong := next((split for split in splits if split not in SPLITS), None):
+        raise InputError(f"split = {wrong!r}: there are {' and '.join(SPLITS)}")
+    manifest = read_manifest(root)
+    spec = spec_of(root, manifest)
+    chosen = tuple(split for split in SPLITS if split in splits and manifest.splits[split].count)
+    if not chosen:
+        raise InputError(f"{root}: no images in {' and '.join(splits)}")
+    return Source(manifest, spec, chosen, per_tar)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _write_split(
+    root: Path, folder: Path, fmt: Format, source: Source, split: SplitName, progress: Progress | None
+) -> None:
+    """Give a split's shards to the format; they have the split's digest, and all of them were taken."""
+    entry = source.manifest.splits[split]
+    blocks: list[str] = []
+
+    def checked() -> Iterator[Shard]:
+        with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is written
+            waiting = pool.submit(_read, root, entry.shards[0])
+            for number, shard_entry in enumerate(entry.shards):
+                shard = waiting.result()
+                if number + 1 < len(entry.shards):
+                    waiting = pool.submit(_read, root, entry.shards[number + 1])
+                yield shard
+                blocks.extend(shard_entry.blocks)
+                tell(progress, shard_entry)
+
+    fmt.write(folder, source, split, checked())
+    if split_digest(blocks) != entry.digest:
+        raise BuildError(f"{root / MANIFEST}: the {split} digest is not that of the shards that were read")
+
+
+def _read(root: Path, entry: ShardEntry) -> Shard:
+    """Read a shard, which is the one that the manifest means."""
+    path = root / entry.name
+    shard = read_shard(path, entry.sha256)
+    if (shard.split, shard.first, len(shard)) != (entry.split, entry.first, entry.count):
+        raise BuildError(f"{path}: holds other samples than the manifest says")
+    if list(block_digests(shard.images, shard.labels)) != entry.blocks:
+        raise BuildError(f"{path}: images and labels do not have the digests in the manifest")
+    return shard
+
+
+# --- the folder -----------------------------------------------------------------------------------------------------
+
+
+def _check_target(out: Path, force: bool) -> None:
+    """Refuse a folder that holds something; with force, only what is no part of an export."""
+    with failing("use", out):
+        if not out.exists():
+            return
+        if not out.is_dir():
+            raise InputError(f"{out}: a file; give a folder that does not exist yet, or is empty")
+        names = sorted(entry.name for entry in out.iterdir())
+    if not names:
+        return
+    marked = _marked(out)
+    if marked is None:
+        raise InputError(f"{out}: holds {names[0]!r} and no export; give a folder of its own")
+    if not force:
+        raise InputError(
+            f"{out}: holds {marked.get('name')} as {marked.get('format')} already; give another folder, or --force to "
+            "replace it"
+        )
+    belonging = marked.get("entries")
+    if foreign := next((name for name in names if name not in (belonging or [])), None):
+        raise InputError(f"{out}: holds {foreign!r}, which is no part of the export there; move it away first")
+
+
+def _marked(folder: Path) -> dict[str, Any] | None:
+    """What a folder says of the export in it."""
+    path = folder / EXPORT
+    try:
+        fields = json.loads(path.read_bytes()) if path.is_file() else None
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _mark(folder: Path, source: Source, kind: FormatName) -> None:
+    entries = sorted({*(entry.name for entry in folder.iterdir()), EXPORT})
+    fields = {
+        "mnistcompose": __version__,
+        "name": source.spec.name,
+        "format": kind,
+        "spec_digest": source.manifest.spec_digest,
+        "digits_digest": source.manifest.digits_digest,
+        "seed": source.manifest.seed,
+        "splits": {
+            split: {"count": source.count(split), "digest": source.manifest.splits[split].digest}
+            for split in source.splits
+        },
+        "entries": entries,
+    }
+    (folder / EXPORT).write_text(json.dumps(fields, indent=1) + "\n")
+
+
+def _check_space(out: Path, fmt: Format, source: Source) -> None:
+    """Refuse what the disk cannot hold."""
+    size = sum(map(source.count, source.splits)) * fmt.sample_bytes(source)
+    with failing("use", out):
+        free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.exists())).free
+    if size > free:
+        raise InputError(f"{out}: {source.spec.name} needs at least {human(size)}, the disk has {human(free)} free")
+
+
+@contextmanager
+def _made_aside(out: Path, force: bool) -> Iterator[Path]:
+    """Give a folder beside the target, which takes the target's name when all goes well, and is gone when not."""
+    aside, old = (out.with_name(f"{out.name}.export.{word}") for word in ("tmp", "old"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(out.with_name(f"{out.name}.export.lock"), f"{out}: another export is writing to it"):
+        _check_target(out, force)  # again, now that nobody else writes
+        for left in (aside, old):
+            _remove_left(left)
+        aside.mkdir()
+        try:
+            (aside / EXPORT).write_text("{}\n")  # so that the next export knows what it may remove, should this one die
+            yield aside
+            os.sync()  # the name stands for what is on the disk, also after a power cut
+            if out.exists():
+                out.replace(old)
+            aside.replace(out)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what an export that was killed left."""
+    if not folder.exists():
+        return
+    if _marked(folder) is None and any(folder.iterdir()):
+        raise InputError(f"{folder}: in the way, and no export's; move it away")
+    shutil.rmtree(folder)

@@ -1,0 +1,96 @@
+"""IDX, the format of MNIST itself, under the names that torchvision looks for.
+
+MNIST's labels are bytes; numbers above 255 take the form of QMNIST, whose labels are 32-bit integers.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..storage.shards import Shard, SplitName, column_type
+from .source import FACTORS, Source
+
+DATA = None
+TASKS = ("image-classification",)
+
+_TYPES = {"|u1": (0x08, "ubyte"), "<i4": (0x0C, "int"), "<f4": (0x0D, "float")}
+_MAX = 2**32 - 1  # samples that a header can promise
+
+
+def check(source: Source) -> None:
+    """Refuse colours, labels and counts that torchvision's classes, or IDX, have no room for."""
+    if source.spec.output.channels > 1:
+        raise InputError(f"{source.spec.name}: MNIST's classes read grey images, not colour; use png, npz or parquet")
+    if source.numbers > 2**31:
+        raise InputError(f"{source.spec.name}: IDX has no integers for {source.numbers:,} numbers; use npz or parquet")
+    if (most := max(map(source.count, source.splits))) > _MAX:
+        raise InputError(f"{source.spec.name}: {most:,} images; an IDX file holds {_MAX:,} at the most")
+
+
+def sample_bytes(source: Source) -> int:
+    """Those of a shard."""
+    return source.form.sample_bytes
+
+
+def _as_mnist(source: Source) -> bool:
+    return source.numbers <= 256
+
+
+def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
+    """Write images and labels, and a file a factor."""
+    count, slots = source.count(split), source.slots
+    table: tuple[int, ...] = ()
+    if _as_mnist(source):
+        stem, labels = folder / "MNIST" / "raw" / {"train": "train", "test": "t10k"}[split], "|u1"
+    else:
+        stem, labels, table = folder / "QMNIST" / "raw" / f"qmnist-{split}", "<i4", (1 + slots,)
+    kinds = {"images": column_type("images", source.form), "labels": (labels, table)}
+    kinds |= {name: column_type(name, source.form) for name in FACTORS}
+    with ExitStack() as stack:
+        files = {}
+        for name, (kind, shape) in kinds.items():
+            code, word = _TYPES[kind]
+            place = folder / "factors" / split if name in FACTORS else stem
+            path = place.with_name(f"{place.name}-{name}-idx{1 + len(shape)}-{word}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files[name] = stack.enter_context(path.open("xb"))
+            files[name].write(bytes([0, 0, code, 1 + len(shape)]) + np.array((count, *shape), ">u4").tobytes())
+        for shard in shards:
+            for name, file in files.items():
+                array = _labels(shard, bool(table)) if name == "labels" else getattr(shard, name)
+                file.write(np.ascontiguousarray(array, np.dtype(kinds[name][0]).newbyteorder(">")).data)
+
+
+def _labels(shard: Shard, table: bool) -> NDArray[Any]:
+    """The numbers; in a table, as QMNIST's, beside their digits."""
+    return np.column_stack([shard.labels, shard.digits]) if table else shard.labels
+
+
+def usage(source: Source) -> str:
+    """Say which of torchvision's classes reads it."""
+    if _as_mnist(source):
+        code = "MNIST(folder, train=True)                    # and train=False: 8-bit images and the numbers"
+        note = "torchvision's class wants the files of both splits."
+    else:
+        code = (
+            'QMNIST(folder, what="train")                 # and "test": 8-bit images and the numbers\n'
+            'QMNIST(folder, what="train", compat=False)   # the number, and its digits'
+        )
+        note = (
+            "MNIST's own label files, and so torchvision's class `MNIST`, end at 255. The files therefore have the "
+            "form and the names of QMNIST, whose labels are a table of 32-bit integers: here number and digits."
+        )
+    return (
+        f"```python\nfrom torchvision.datasets import MNIST, QMNIST\n\n{code}\n```\n\n{note}\n\n"
+        "`factors/` holds the factors as IDX files of as many dimensions as their names say, big-endian."
+    )
+
+
+def record_set(_source: Source, _split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Croissant knows no IDX."""
+    return [], []

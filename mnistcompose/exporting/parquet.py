@@ -1,0 +1,153 @@
+"""Parquet, with the metadata by which Hugging Face's `datasets` gives images, numbers and factors."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..storage.shards import BLOCK, UNITS, Shard, SplitName, column_type
+from .source import FACTORS, Source, files_of, key, png
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DATA = "data/{split}-*.parquet"
+TASKS = ("image-classification",)
+
+_ROWS = 500_000  # of a file: some 400 MB
+_NAMED = 10_000  # numbers that the metadata lists by name
+
+
+def check(_source: Source) -> None:
+    """Refuse to begin without pyarrow."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise InputError("parquet needs pyarrow: pip install 'mnistcompose[export]'") from None
+
+
+def sample_bytes(_source: Source) -> int:
+    """The least that a PNG file takes, and the factors, compressed."""
+    return 200
+
+
+def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
+    """Write `data/train-00000-of-00001.parquet` and so on, row groups of a thousand samples."""
+    import pyarrow.parquet as pq
+
+    (folder / "data").mkdir(exist_ok=True)
+    total = -(-source.count(split) // _ROWS)
+    schema = _schema(source)
+    for number, pieces in files_of(shards, _ROWS):
+        path = folder / "data" / f"{split}-{number:05d}-of-{total:05d}.parquet"
+        with path.open("xb") as file, pq.ParquetWriter(file, schema, use_dictionary=False) as writer:
+            for shard in pieces:
+                for start in range(0, len(shard), BLOCK):  # not a shard's images at once, encoded
+                    writer.write_table(_table(shard, slice(start, start + BLOCK), schema))
+
+
+def _schema(source: Source) -> "pa.Schema":
+    """Columns, with the features they are for `datasets`."""
+    import pyarrow as pa
+
+    types = {name: column_type(name, source.form) for name in FACTORS}
+    fields = [
+        pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+        pa.field("label", pa.int64()),
+        *(pa.field(name, _nested(pa.from_numpy_dtype(np.dtype(kind)), shape)) for name, (kind, shape) in types.items()),
+    ]
+    features = {"image": {"_type": "Image"}, "label": _label(source)}
+    features |= {name: _feature(np.dtype(kind).name, shape) for name, (kind, shape) in types.items()}
+    return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _label(source: Source) -> dict[str, Any]:
+    if source.numbers > _NAMED:
+        return {"_type": "Value", "dtype": "int64"}
+    return {"_type": "ClassLabel", "names": [source.number_name(number) for number in range(source.numbers)]}
+
+
+def _nested(kind: "pa.DataType", shape: tuple[int, ...]) -> "pa.DataType":
+    """Lists of that shape."""
+    import pyarrow as pa
+
+    for size in reversed(shape):
+        kind = pa.list_(kind, size)
+    return kind
+
+
+def _feature(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The same for `datasets`, whose versions before 4 call a list a sequence."""
+    feature: dict[str, Any] = {"_type": "Value", "dtype": dtype}
+    for size in reversed(shape):
+        feature = {"_type": "Sequence", "feature": feature, "length": size}
+    return feature
+
+
+def _table(shard: Shard, rows: slice, schema: "pa.Schema") -> "pa.Table":
+    import pyarrow as pa
+
+    images = shard.images[rows]
+    first = shard.first + rows.start
+    pictures = [{"bytes": png(image), "path": f"{key(first + place)}.png"} for place, image in enumerate(images)]
+    columns = [pa.array(pictures, schema.field("image").type), pa.array(shard.labels[rows])]
+    columns += [_column(getattr(shard, name)[rows]) for name in FACTORS]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(array: NDArray[Any]) -> "pa.Array":
+    """An array (n, ...) as lists, without copying it value by value."""
+    import pyarrow as pa
+
+    column = pa.array(np.ascontiguousarray(array).reshape(-1))
+    for size in reversed(array.shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
+
+
+def usage(_source: Source) -> str:
+    """Say how Hugging Face's datasets read it."""
+    return (
+        "```python\nfrom datasets import load_dataset\n\n"
+        'train = load_dataset(folder, split="train")\n'
+        "train[0]   # image: a picture of Pillow's, label: the number, and the factors\n"
+        "```"
+    )
+
+
+def record_set(source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The columns that are one value a sample, and the digits."""
+    files = f"{split}-files"
+    file_set = {
+        "@type": "cr:FileSet",
+        "@id": files,
+        "name": files,
+        "description": f"The files of {split}.",
+        "encodingFormat": "application/x-parquet",
+        "includes": f"data/{split}-*.parquet",
+    }
+
+    def column(name: str, **transform: str) -> dict[str, Any]:
+        source = {"fileSet": {"@id": files}, "extract": {"column": name}}
+        return {"source": source | ({"transform": transform} if transform else {})}
+
+    lists = {"u": "sc:Integer", "i": "sc:Integer", "f": "sc:Float"}
+    fields: list[dict[str, Any]] = [
+        {
+            "name": "image",
+            "description": "The image.",
+            "dataType": "sc:ImageObject",
+            **column("image", jsonPath="bytes"),
+        },
+        {"name": "label", "description": "The number.", "dataType": "sc:Integer", **column("label")},
+    ]
+    for name in FACTORS:
+        kind, shape = column_type(name, source.form)
+        if len(shape) == 1:
+            about = {"name": name, "description": f"Of each digit: {UNITS[name]}.", "repeated": True}
+            fields.append({**about, "dataType": lists[np.dtype(kind).kind], **column(name)})
+    return [file_set], fields

@@ -1,0 +1,118 @@
+"""What all formats are made from: a dataset, its shards, and their samples one by one."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..layout.spec import LayoutSpec
+from ..storage.shards import COLUMNS, Form, Manifest, Shard, SplitName
+
+FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
+PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors that are several numbers a digit
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A built dataset, or a part of it.
+
+    Attributes
+    ----------
+    splits
+        The splits to export, none of them empty.
+    per_tar
+        Samples in a tar.
+    """
+
+    manifest: Manifest
+    spec: LayoutSpec
+    splits: tuple[SplitName, ...]
+    per_tar: int
+
+    @property
+    def slots(self) -> int:
+        """How many digits a number has."""
+        return len(self.spec.slots)
+
+    @property
+    def form(self) -> Form:
+        """What the samples look like."""
+        return self.manifest.form
+
+    @property
+    def pixels(self) -> str:
+        """Size and kind of the images, in words."""
+        height, width, *colors = self.form.image
+        return f"{width} x {height} {'colour' if colors else 'grey'} pixels"
+
+    @property
+    def numbers(self) -> int:
+        """How many different numbers there can be."""
+        return int(self.manifest.classes**self.slots)
+
+    def count(self, split: SplitName) -> int:
+        """How many images a split has."""
+        return self.manifest.splits[split].count
+
+    def number_name(self, number: int) -> str:
+        """Write a number with leading zeros, so that the names of all have one order as words and as numbers."""
+        return f"{number:0{len(str(self.numbers - 1))}d}"
+
+
+def key(index: int) -> str:
+    """Name of a split's sample: its index in ten digits."""
+    return f"{index:010d}"
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """Encode an image, (height, width) or (height, width, 3), losslessly."""
+    with io.BytesIO() as file:
+        Image.fromarray(image).save(file, "PNG")
+        return file.getvalue()
+
+
+def image_set(name: str, description: str, pattern: str) -> dict[str, Any]:
+    """Croissant's set of PNG files."""
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "encodingFormat": "image/png",
+        "includes": pattern,
+    }
+
+
+def decimals(array: NDArray[Any]) -> NDArray[Any]:
+    """Give numbers that print as short as they can: the shortest decimals that are the same in 32 bits."""
+    return array.astype("U").astype(np.float64) if array.dtype == np.float32 else array
+
+
+def factors(shard: Shard) -> Iterator[dict[str, Any]]:
+    """Each sample's factors, as JSON can hold them: a value, or several, a digit."""
+    columns = [decimals(getattr(shard, name)).tolist() for name in FACTORS]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(FACTORS, values, strict=True))
+
+
+def files_of(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Iterator[Shard]]]:
+    """Distribute samples to files of `size`: a file's number, and its samples in pieces."""
+    for number, pieces in groupby(_cut(shards, size), itemgetter(0)):
+        yield number, (shard for _, shard in pieces)
+
+
+def _cut(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Shard]]:
+    for shard in shards:
+        start = 0
+        while start < len(shard):
+            number, offset = divmod(shard.first + start, size)
+            stop = min(start + size - offset, len(shard))
+            part = {name: getattr(shard, name)[start:stop] for name in shard.form.columns}
+            yield number, replace(shard, first=shard.first + start, **part)
+            start = stop

@@ -1,0 +1,69 @@
+"""WebDataset: tar files of samples, each an image, a number, and the factors."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from ..storage.shards import Shard, SplitName
+from .source import Source, factors, files_of, key, png
+
+DATA = "{split}-*.tar"
+TASKS = ("image-classification",)
+
+_DIGITS = 6  # of a tar's number
+
+
+def check(_source: Source) -> None:
+    """Take anything."""
+
+
+def sample_bytes(_source: Source) -> int:
+    """Three members of a header and at least a block each."""
+    return 3 * (512 + 512)
+
+
+def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
+    """Write tars of `per_tar` samples; of their members nothing depends on time or user."""
+    for number, pieces in files_of(shards, source.per_tar):
+        with tarfile.open(folder / _name(split, number), "x", format=tarfile.USTAR_FORMAT) as tar:
+            for shard in pieces:
+                for place, (image, label, values) in enumerate(
+                    zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
+                ):
+                    name = key(shard.first + place)
+                    _add(tar, f"{name}.png", png(image))
+                    _add(tar, f"{name}.cls", str(label).encode())
+                    _add(tar, f"{name}.json", json.dumps(values, separators=(",", ":")).encode())
+
+
+def _name(split: SplitName, number: int) -> str:
+    return f"{split}-{number:0{_DIGITS}d}.tar"
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, BytesIO(content))
+
+
+def usage(source: Source) -> str:
+    """Say how webdataset reads it."""
+    split = source.splits[0]
+    last = (source.count(split) - 1) // source.per_tar
+    pixels, shape = "l" if source.spec.output.channels == 1 else "rgb", ", ".join(map(str, source.form.image))
+    span = f"{{{0:0{_DIGITS}d}..{last:0{_DIGITS}d}}}"
+    return (
+        "```python\nimport webdataset as wds\n\n"
+        f'{split} = wds.WebDataset(folder + "/{split}-{span}.tar", shardshuffle=False)\n'
+        f'for image, number, factors in {split}.decode("{pixels}8").to_tuple("png", "cls", "json"):\n'
+        f"    ...   # an image is uint8 ({shape})\n"
+        "```"
+    )
+
+
+def record_set(_source: Source, _split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Croissant would have to join three members a sample, unpacked."""
+    return [], []

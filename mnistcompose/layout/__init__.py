@@ -1,0 +1,1 @@
+"""What a dataset looks like: layouts, read from YAML and checked."""

@@ -1,0 +1,1 @@
+"""From a layout and digits to images: draws, geometry, and the two kernels."""

@@ -1,0 +1,267 @@
+"""Which digits a sample shows, and their geometry: counter-based, so that any range can be drawn alone.
+
+Sample i owns a fixed range of a Philox stream whose key is a hash of layout, split and seed: 8 outputs for every slot,
+and 8 for the image. Every output has one meaning, whether a layout uses it or not; the spare ones serve fields to come.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..digits.bank import DigitBank, Split
+from ..errors import InputError
+from ..layout.spec import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
+
+POSITION = 4096  # quanta a slot unit
+SCALE = 4096  # quanta of a factor
+ANGLE = 256  # quanta a degree
+GREY = 256  # quanta a grey level
+SHARE = 65536  # quanta of the whole
+
+ABSENT = 255  # in the place of a digit, where a number is shorter than the layout
+
+FLIPS = {"none": 0, "horizontal": 1, "vertical": 2, "both": 3}
+
+_OUTPUTS = 8  # Philox outputs that each slot and the image own; a multiple of the four that one counter value gives
+_SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY, _TINT = range(7)
+_NOISE_KEY, _GAUSSIAN, _IMPULSE, _LENGTH = range(4)
+
+_PHILOX = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+_WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for n samples of k slots, as used: integers, in quanta.
+
+    Attributes
+    ----------
+    index : int64 (n,)
+        Index of each sample in its split.
+    source : int32 (n, k)
+        Index of the digit's image in the split's own images; -1 where the number has no such digit.
+    center : int32 (n, k, 2)
+        x and y of the middle of the digit's ink box, 1/4096 slot unit, y downwards; a slot unit is 20 pixels.
+    scale : int32 (n, k)
+        Factor on the digit's size, 1/4096.
+    rotation : int32 (n, k)
+        1/256 degree, counter-clockwise as seen.
+    flip : uint8 (n, k)
+        Bit 0: left-right, bit 1: upside down.
+    gaussian : int32 (n,)
+        Standard deviation of the additive noise, 1/256 grey level.
+    impulse : int32 (n,)
+        Share of pixels that become black or white, 1/65536.
+    noise_key : uint64 (n,)
+        Where the noise of each image starts.
+    tint : uint8 (n, k, 3), of grey images (n, k, 0)
+        Red, green and blue of full ink.
+    """
+
+    index: NDArray[np.int64]
+    source: NDArray[np.int32]
+    center: NDArray[np.int32]
+    scale: NDArray[np.int32]
+    rotation: NDArray[np.int32]
+    flip: NDArray[np.uint8]
+    gaussian: NDArray[np.int32]
+    impulse: NDArray[np.int32]
+    noise_key: Words
+    tint: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self.source)
+
+
+def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, bank: DigitBank) -> Draws:
+    """Draw samples start .. stop - 1 of a split; a pure function, sample by sample.
+
+    Parameters
+    ----------
+    bank
+        The digits that the split may use. Of most layouts only their number matters; of some their classes, or where
+        the ink lies in their images.
+
+    Raises
+    ------
+    InputError
+        The digits of a number should differ, and there are fewer classes than slots.
+    """
+    return _interpret(spec, _philox(spec, split, seed, start, stop), np.arange(start, stop, dtype=np.int64), bank)
+
+
+def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, bank: DigitBank) -> Draws:
+    """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
+    return _interpret(spec, _philox_at(spec, split, seed, indices), indices, bank)
+
+
+def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: DigitBank) -> Draws:
+    """Make values of the raw outputs (n, slots + 1, 8)."""
+    slots = spec.placed
+    columns = [(words[:, index], slot) for index, slot in enumerate(slots)]
+    image = words[:, len(slots)]
+    center = [
+        np.stack(
+            [
+                _quantise(slot.dx, own[:, _DX], POSITION) + round(slot.center[0] * POSITION),
+                _quantise(slot.dy, own[:, _DY], POSITION) + round(slot.center[1] * POSITION),
+            ],
+            axis=1,
+        )
+        for own, slot in columns
+    ]
+    draws = Draws(
+        index=index,
+        source=(_distinct if spec.distinct else _any)(words[:, : len(slots), _SOURCE], bank),
+        center=np.stack(center, axis=1),
+        scale=np.stack([_quantise(slot.scale, own[:, _SCALE], SCALE) for own, slot in columns], axis=1),
+        rotation=np.stack([_quantise(slot.rotation, own[:, _ROTATION], ANGLE) for own, slot in columns], axis=1),
+        flip=np.stack([_flips(slot.flip, own[:, _FLIP]) for own, slot in columns], axis=1),
+        gaussian=_quantise(spec.noise.gaussian, image[:, _GAUSSIAN], GREY),
+        impulse=_quantise(spec.noise.impulse, image[:, _IMPULSE], SHARE),
+        noise_key=image[:, _NOISE_KEY].copy(),
+        tint=np.stack([_tints(slot.tint, own[:, _TINT]) for own, slot in columns], axis=1)
+        if spec.output.channels == 3
+        else np.empty((len(words), len(slots), 0), np.uint8),
+    )
+    by_image = [slot for slot, placed in enumerate(slots) if placed.anchor == "image"]
+    if by_image:
+        draws.center[:, by_image] += _off_center(draws, bank)[:, by_image]
+    return draws if spec.length == "all" else _shortened(draws, spec.length, image[:, _LENGTH])
+
+
+def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Numbers int64 (n,) of digits (n, k), the most significant first; 255 is no digit, and ends a number.
+
+    Sum of digit * classes**(length - 1 - slot), so that a short number is what one reads: 7 is 7, and so is 07.
+    """
+    total = np.zeros(len(digits), np.int64)
+    for own in digits.T:
+        total = np.where(own == ABSENT, total, total * classes + own)
+    return total
+
+
+def sines(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and sine of each rotation, (n, k), without the last bits, in which two machines may differ."""
+    angle = np.deg2rad(draws.rotation / ANGLE)
+    return np.rint(np.cos(angle) * 2.0**30) * 2.0**-30, np.rint(np.sin(angle) * 2.0**30) * 2.0**-30
+
+
+def _key(spec: LayoutSpec, split: Split, seed: int) -> Words:
+    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical), "split": split}, sort_keys=True)
+    return np.frombuffer(hashlib.sha256(identity.encode()).digest()[:16], dtype="<u8")
+
+
+def _philox(spec: LayoutSpec, split: Split, seed: int, start: int, stop: int) -> Words:
+    """Raw outputs (n, slots + 1, 8); the last row of a sample is the image's."""
+    rows = len(spec.slots) + 1
+    generator = np.random.Philox(key=_key(spec, split, seed), counter=start * rows * _OUTPUTS // 4)
+    return generator.random_raw((stop - start) * rows * _OUTPUTS).reshape(stop - start, rows, _OUTPUTS)
+
+
+def _philox_at(spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64]) -> Words:
+    """As `_philox`, for samples that are not consecutive: Philox 4x64, ten rounds, of all their counters at once."""
+    rows = len(spec.slots) + 1
+    steps = rows * _OUTPUTS // 4
+    counters = indices[:, None] * steps + np.arange(1, steps + 1)  # numpy counts up before it generates
+    a = counters.astype(np.uint64)
+    b, c, d = (np.zeros(a.shape, np.uint64) for _ in range(3))
+    key, other = _key(spec, split, seed)
+    with np.errstate(over="ignore"):
+        for _ in range(10):
+            (high, low), (high2, low2) = _multiply(a, _PHILOX[0]), _multiply(c, _PHILOX[1])
+            a, b, c, d = high2 ^ b ^ key, low2, high ^ d ^ other, low
+            key, other = key + _WEYL[0], other + _WEYL[1]
+    return np.stack([a, b, c, d], axis=-1).reshape(len(indices), rows, _OUTPUTS)
+
+
+def _multiply(words: Words, factor: np.uint64) -> tuple[Words, Words]:
+    """High and low word of the 128-bit product."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    low, high, f_low, f_high = words & mask, words >> half, factor & mask, factor >> half
+    middle = high * f_low + (low * f_low >> half)
+    other = low * f_high + (middle & mask)
+    return high * f_high + (middle >> half) + (other >> half), words * factor
+
+
+def _below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:
+    """Integers 0 .. bound - 1 by multiply-high, each as likely to within 2**-32."""
+    return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int32)
+
+
+def _quantise(quantity: float | Uniform | Normal | Choice, words: Words, quanta: int) -> NDArray[np.int32]:
+    """One value a word, in whole quanta."""
+    match quantity:
+        case Uniform(uniform=(low, high)):
+            first, last = round(low * quanta), round(high * quanta)
+            return first + _below(words, last - first + 1)
+        case Normal(normal=(mean, std)):
+            from scipy.special import ndtr, ndtri  # only where used: scipy is slow to import
+
+            tail = ndtr(-NORMAL_CUT)
+            level = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+            z = ndtri(tail + level * (1 - 2 * tail))
+            return np.rint((mean + std * z) * quanta).astype(np.int32)
+        case Choice(choice=values):
+            return np.array([round(value * quanta) for value in values], np.int32)[_below(words, len(values))]
+        case _:
+            return np.full(len(words), round(quantity * quanta), np.int32)
+
+
+def _flips(flip: str | FlipChoice, words: Words) -> NDArray[np.uint8]:
+    names = flip.choice if isinstance(flip, FlipChoice) else (flip,)
+    return np.array([FLIPS[name] for name in names], np.uint8)[_below(words, len(names))]
+
+
+def _tints(tint: tuple[int, int, int] | TintChoice, words: Words) -> NDArray[np.uint8]:
+    colors = tint.choice if isinstance(tint, TintChoice) else (tint,)
+    return np.array(colors, np.uint8)[_below(words, len(colors))]
+
+
+# --- which digits ---------------------------------------------------------------------------------------------------
+
+
+def _any(words: Words, bank: DigitBank) -> NDArray[np.int32]:
+    """Indices of source images (n, k), each as likely."""
+    return np.stack([_below(own, len(bank.labels)) for own in words.T], axis=1)
+
+
+def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
+    """Indices of source images (n, k) of different classes; each that is left is as likely for the next slot."""
+    by_class, counts = np.argsort(bank.labels, kind="stable"), np.bincount(bank.labels)
+    starts = np.cumsum(counts) - counts
+    if words.shape[1] > (present := np.count_nonzero(counts)):
+        raise InputError(f"distinct: {words.shape[1]} different digits in a number, of {present} classes")
+    sources, taken = [], np.empty((len(words), 0), np.uint8)
+    for own in words.T:
+        place = _below(own, len(bank.labels) - counts[taken].sum(1)).astype(np.int64)
+        for used in np.sort(taken, axis=1).T:  # skip the images of each class that is taken
+            place += np.where(place >= starts[used], counts[used], 0)
+        sources.append(by_class[place].astype(np.int32))
+        taken = np.column_stack([taken, bank.labels[sources[-1]]])
+    return np.stack(sources, axis=1)
+
+
+def _shortened(draws: Draws, length: LengthChoice, words: Words) -> Draws:
+    """Only the first slots, as many as the sample's length says; of the others every value is zero."""
+    lengths = np.array(length.choice)[_below(words, len(length.choice))]
+    absent = np.arange(draws.source.shape[1]) >= lengths[:, None]
+    for values in (draws.source, draws.center, draws.scale, draws.rotation, draws.flip, draws.tint):
+        values[absent] = -1 if values is draws.source else 0
+    return draws
+
+
+def _off_center(draws: Draws, bank: DigitBank) -> NDArray[np.int32]:
+    """How far from the middle of its image the middle of a digit's ink box comes to lie, in quanta (n, k, 2)."""
+    height, width = bank.images.shape[1:]
+    boxes = bank.boxes[draws.source].astype(np.int64)
+    x, y = (boxes[..., axis] + boxes[..., axis + 2] - side for axis, side in enumerate((width, height)))  # half pixels
+    x, y = np.where(draws.flip & 1, -x, x), np.where(draws.flip & 2, -y, y)
+    (cos, sin), size = sines(draws), draws.scale / SCALE * (POSITION / (2 * UNIT))
+    return np.rint(np.stack([cos * x + sin * y, cos * y - sin * x], axis=-1) * size[..., None]).astype(np.int32)

@@ -1,0 +1,167 @@
+"""Draws to images and labels."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..digits.bank import DigitBank
+from ..errors import InputError
+from ..layout.spec import SIZE, LayoutSpec, Window
+from .crops import call_compiled, crops
+from .draws import ABSENT, SCALE, Draws, numbers, sines
+from .general_kernel import compose_scene
+from .geometry import fits, geometry
+from .kernel import ADD, LIGHTEN, NORMAL, NORMALS, OVER, SCREEN, compose
+
+_MODES = {"lighten": LIGHTEN, "add": ADD, "screen": SCREEN, "over": OVER}
+
+Images = NDArray[np.uint8]
+Boxes = NDArray[np.float32]
+
+
+def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Boxes]:
+    """Compose the drawn samples. Releases the GIL.
+
+    Returns
+    -------
+    images : uint8 (n, H, W), in colour (n, H, W, 3)
+        White or coloured ink on black; 28 x 28 unless the layout says otherwise.
+    boxes : float32 (n, k, 4)
+        Ink box of each slot in the image, x0, y0, x1, y1 in output pixels, before any other digit covers it; zeros
+        where the number has no such digit.
+
+    Raises
+    ------
+    InputError
+        A digit leaves no ink at its size, or in the window.
+    """
+    if not spec.is_plain:
+        return _render_scene(bank, spec, draws, np.empty((0, 0, 0, 0), np.uint8))
+    count, slots = draws.source.shape
+    images = np.empty((count, SIZE, SIZE), np.uint8)
+    boxes = np.empty((count, slots, 4), np.float32)
+    cos, sin = sines(draws)
+    arguments = (
+        *crops(bank),
+        bank.boxes,
+        draws.source,
+        draws.center,
+        draws.scale / SCALE,
+        cos,
+        sin,
+        draws.flip,
+        fits(spec),
+        _MODES[spec.composite],
+        draws.gaussian,
+        draws.impulse,
+        draws.noise_key,
+        cut_normals(),
+        images,
+        boxes,
+    )
+    failed = call_compiled(compose, *arguments)
+    if failed >= 0:
+        raise no_ink(spec, draws, failed)
+    return images, boxes
+
+
+def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Boxes, Images]:
+    """Compose the drawn samples, and a mask for every digit.
+
+    Returns
+    -------
+    images, boxes
+        As `render` gives them, to the bit.
+    masks : uint8 (n, k, H, W)
+        How much each slot's digit covers each pixel of the image, 0 to 255, before any other digit covers it and before
+        noise; zeros where the number has no such digit.
+
+    Raises
+    ------
+    InputError
+        As `render`.
+    """
+    masks = np.zeros((*draws.source.shape, *spec.output.shape[:2]), np.uint8)
+    return *_render_scene(bank, spec, draws, masks), masks
+
+
+def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> tuple[Images, Boxes]:
+    """Compose samples of any layout, in a plainer and slower way; fill the masks if there are any."""
+    count, slots = draws.source.shape
+    images = np.empty((count, *spec.output.shape[:2], spec.output.channels), np.uint8)
+    boxes = np.empty((count, slots, 4), np.float32)
+    host = geometry(bank, spec, draws)
+    window = spec.output.crop.box if isinstance(spec.output.crop, Window) else (0, 0, 0, 0)
+    failed = call_compiled(
+        compose_scene,
+        crops(bank)[0],
+        draws.source,
+        host.low,
+        host.frame,
+        host.start,
+        host.step,
+        host.down,
+        host.end,
+        host.first,
+        draws.tint,
+        _MODES[spec.composite],
+        np.array(window),
+        draws.gaussian,
+        draws.impulse,
+        draws.noise_key,
+        cut_normals(),
+        images,
+        boxes,
+        masks,
+    )
+    if failed >= 0:
+        raise no_ink(spec, draws, failed)
+    beyond = np.flatnonzero((draws.source >= 0) & (boxes[..., :2] >= boxes[..., 2:]).any(-1))
+    if len(beyond):
+        raise InputError(f"{_which(spec, draws, beyond[0])} lies beyond the window; give `output.crop` a larger one")
+    return images.reshape(count, *spec.output.shape), boxes
+
+
+def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Labels of the drawn samples.
+
+    Returns
+    -------
+    labels : int64 (n,)
+        The number that the digits make; see `numbers`.
+    digits : uint8 (n, k)
+        The digit in each slot; 255 where the number has none.
+
+    Raises
+    ------
+    InputError
+        The largest number does not fit into 64 bits.
+    """
+    slots = draws.source.shape[1]
+    if bank.classes**slots > 2**63:
+        raise InputError(f"{slots} slots of {bank.classes} classes make labels larger than 64 bits; use fewer slots")
+    digits = np.where(draws.source < 0, np.uint8(ABSENT), bank.labels[draws.source])
+    return numbers(digits, bank.classes), digits
+
+
+def no_ink(spec: LayoutSpec, draws: Draws, number: int) -> InputError:
+    """What to raise when digit `number` of all the drawn ones leaves no ink."""
+    return InputError(f"{_which(spec, draws, number)} leaves no ink; give the slot a larger scale")
+
+
+def _which(spec: LayoutSpec, draws: Draws, number: int) -> str:
+    sample, slot = divmod(number, draws.source.shape[1])
+    return (
+        f"{spec.name}: the digit in slot {slot} of sample {draws.index[sample]} (source image "
+        f"{draws.source[sample, slot]})"
+    )
+
+
+@cache
+def cut_normals() -> NDArray[np.int16]:
+    """Quantiles of the standard normal distribution, in 1/1024, cut at 3.7 standard deviations by their number."""
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+    return np.array([round(NORMAL * quantile((i + 0.5) / NORMALS)) for i in range(NORMALS)], np.int16)

@@ -1,0 +1,1 @@
+"""What lies on disk: shards, digests, manifests, and how files are written."""

@@ -1,0 +1,267 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from clusters import Cluster, until
+
+from mnistcompose import BuildError, InputError, build, load_spec, verify
+from mnistcompose.building.cluster import cluster, is_exposed
+from mnistcompose.cli import cli
+from mnistcompose.digits.bank import load_digits
+from mnistcompose.storage.shards import read_manifest
+
+SPEC = load_spec("MNIST-III-10")
+COUNTS = {"train": 40_000, "test": 2000}
+CLI = (sys.executable, "-c", "from mnistcompose.cli import main; raise SystemExit(main())")
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    found = Cluster(tmp_path)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Iterator[Cluster]:
+    """Three workers that no test may harm."""
+    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    for _ in range(3):
+        found.add_worker("--resources", "GPU=1")
+    yield found.ready(3)
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory) -> dict[str, str]:
+    """What one thread makes."""
+    root = tmp_path_factory.mktemp("thread") / "x"
+    return build(SPEC, root, shard_size=1000, workers=1, **COUNTS).digests
+
+
+def command(*arguments: object) -> subprocess.Popen[str]:
+    sizes = [f"--{split}={count}" for split, count in COUNTS.items()]
+    return subprocess.Popen(
+        [*CLI, "build", SPEC.name, *sizes, "--shard-size", "1000", "--json", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def shards(root: Path) -> int:
+    return len(list(root.glob("*-of-*.h5")))
+
+
+def test_a_cluster_makes_what_one_thread_makes(three: Cluster, digests, tmp_path):
+    with cluster(three.address) as (executor, threads):
+        report = build(SPEC, tmp_path / "x", shard_size=1000, executor=executor, workers=threads, **COUNTS)
+    assert threads == 3
+    assert report.digests == digests
+    assert verify(tmp_path / "x", rerender=200).ok
+
+
+def test_the_scheduler_file_serves_as_address(three: Cluster, digests, tmp_path):
+    process = command("--scheduler", three.folder / "scheduler.json", "--out", tmp_path / "x")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["digests"] == digests
+
+
+def test_a_killed_worker_costs_nothing(empty: Cluster, digests, tmp_path):
+    for _ in range(3):
+        empty.add_worker()
+    empty.ready(3)
+    root = tmp_path / "x"
+    process = command("--scheduler", empty.address, "--out", root)
+    until(lambda: list(root.glob("*.tmp")) or shards(root) > 5)
+    empty.workers[0].kill()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["digests"] == digests
+    assert not list(root.glob("*.tmp"))
+
+
+def test_a_worker_may_join(empty: Cluster, digests, tmp_path):
+    empty.add_worker()
+    empty.ready(1)
+    root = tmp_path / "x"
+    process = command("--scheduler", empty.address, "--out", root)
+    until(lambda: shards(root))
+    empty.add_worker()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["digests"] == digests
+
+
+def test_a_restarted_scheduler_ends_the_build_which_goes_on_later(empty: Cluster, digests, tmp_path):
+    empty.add_worker()
+    empty.ready(1)
+    root = tmp_path / "x"
+    process = command("--scheduler", empty.address, "--out", root)
+    until(lambda: shards(root) > 2)
+    empty.scheduler.send_signal(signal.SIGKILL)
+    empty.scheduler.wait(10)
+    empty.start_scheduler()
+    empty.add_worker()
+    empty.ready(1)
+    out, err = process.communicate(timeout=120)
+    if process.returncode:
+        assert (process.returncode, err.count("\n")) == (1, 1), err
+        assert empty.address in err
+        process = command("--scheduler", empty.address, "--out", root)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert json.loads(out)["digests"] == digests
+
+
+def test_a_worker_of_another_version_is_refused(empty: Cluster, tmp_path):
+    other = tmp_path / "site" / "mnistcompose-9.9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: mnistcompose\nVersion: 9.9.9\n")
+    empty.add_worker(PYTHONPATH=str(other.parent))
+    empty.ready(1)
+    with pytest.raises(BuildError, match=r"9\.9\.9.*0\.1\.0"), cluster(empty.address):
+        pass
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_worker_of_another_version_that_joins_is_refused(empty: Cluster, tmp_path):
+    other = tmp_path / "site" / "mnistcompose-9.9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: mnistcompose\nVersion: 9.9.9\n")
+    good = empty.add_worker()
+    empty.ready(1)
+    with cluster(empty.address) as (executor, threads):
+        empty.add_worker(PYTHONPATH=str(other.parent))
+        empty.ready(2)
+        good.kill()
+        with pytest.raises(BuildError, match=r"worker tcp://.* has mnistcompose 9\.9\.9"):
+            build(SPEC, tmp_path / "x", shard_size=1000, executor=executor, workers=threads, **COUNTS)
+
+
+def test_a_worker_without_the_digits_is_named(three: Cluster, tmp_path):
+    from mnistcompose.building.build import _Task
+
+    digits = tmp_path / "digits"
+    task = _Task(SPEC, digits, load_digits("train").digest, "train", 0, 0, 1000, tmp_path, "x.h5", "none", False)
+    from mnistcompose.building.build import make_shard
+
+    with cluster(three.address) as (executor, _):
+        error = executor.submit(make_shard, task).exception(timeout=60)
+    assert isinstance(error, BuildError)
+    assert f"{digits}" in str(error)
+    assert "worker tcp://127.0.0.1" in str(error)
+
+
+def test_a_grid_of_runs_is_the_same_on_a_cluster(three: Cluster, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    spec = tmp_path / "tiny.yaml"
+    bundled = Path(__file__).parents[2] / "specs" / "MNIST-II-01.yaml"
+    spec.write_text(bundled.read_text().replace("MNIST-II-01", "tiny") + "train: 1000\ntest: 500\n")
+    monkeypatch.chdir(tmp_path)
+    options = ["compare", str(spec), "--models", "baseline", "--epochs", "1", "--csv"]
+    run = CliRunner().invoke
+    here = run(cli, [*options, "--out", "here"], catch_exceptions=False)
+    cluster_options = ["--scheduler", three.address, "--resource", "GPU=1"]
+    there = run(cli, [*options, "--out", "there", *cluster_options], catch_exceptions=False)
+    assert (here.exit_code, there.exit_code) == (0, 0)
+    stored = [json.loads((tmp_path / place / "tiny" / "baseline-0.json").read_text()) for place in ("here", "there")]
+    assert stored[0]["determined_by"] == stored[1]["determined_by"]
+    assert there.stdout.splitlines()[1].startswith("tiny,baseline,")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "error", "names"),
+    [
+        ("tcp://127.0.0.1:9", BuildError, "tcp://127.0.0.1:9: no scheduler"),
+        ("nowhere.json", InputError, "nowhere.json: neither an address"),
+        ("nope://x", InputError, "nope://x"),
+    ],
+)
+def test_a_cluster_that_is_not_there(scheduler, error, names, monkeypatch):
+    monkeypatch.setattr("mnistcompose.building.cluster._PATIENCE", 1)
+    with pytest.raises(error, match=names), cluster(scheduler):
+        pass
+
+
+def test_a_cluster_without_workers(empty: Cluster, monkeypatch):
+    monkeypatch.setattr("mnistcompose.building.cluster._PATIENCE", 1)
+    with pytest.raises(BuildError, match="has no worker"), cluster(empty.address):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "exposed"),
+    [
+        ("tcp://127.0.0.1:8786", False),
+        ("tcp://localhost:8786", False),
+        ("tcp://[::1]:8786", False),
+        ("tls://10.0.0.1:8786", False),
+        ("tcp://10.0.0.1:8786", True),
+        ("tcp://node7:8786", True),
+    ],
+)
+def test_addresses_that_anyone_may_reach(address, exposed):
+    assert is_exposed(address) is exposed
+
+
+# --- encryption -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> dict[str, Path]:
+    """An authority's certificate, which is its own, and key."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make certificates with")
+    folder = tmp_path_factory.mktemp("keys")
+    files = {"ca": folder / "cert.pem", "cert": folder / "cert.pem", "key": folder / "key.pem"}
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(files["key"]), "-out", str(files["cert"])),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def test_tls(keys, tmp_path):
+    options = [item for name, path in keys.items() for item in (f"--tls-{name}", str(path))]
+    found = Cluster(tmp_path, "--protocol", "tls", "--tls-ca-file", *options[1:])
+    try:
+        assert found.address.startswith("tls://")
+        found.add_worker()
+        process = command("--scheduler", found.address, *options, "--out", tmp_path / "x", "--train", "2000")
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+        assert json.loads(out)["counts"]["train"] == 2000
+        with pytest.raises(InputError, match=r"tls://.*TLS"), cluster(found.address):
+            pass
+    finally:
+        found.stop()
+
+
+def test_half_a_key_is_refused(tmp_path):
+    (tmp_path / "x.pem").touch()
+    result = CliRunner().invoke(
+        cli, ["build", "MNIST-II-01", "--scheduler", "tls://127.0.0.1:1", "--tls-ca", str(tmp_path / "x.pem")]
+    )
+    assert result.exit_code == 2
+    assert "--tls-key are needed together" in result.output
+
+
+def test_manifest_of_a_cluster_is_that_of_a_thread(three: Cluster, tmp_path):
+    counts = {"train": 3000, "test": 1000}
+    with cluster(three.address) as (executor, threads):
+        build(SPEC, tmp_path / "a", shard_size=1000, executor=executor, workers=threads, **counts)
+    build(SPEC, tmp_path / "b", shard_size=1000, workers=1, **counts)
+    assert read_manifest(tmp_path / "a") == read_manifest(tmp_path / "b")

@@ -1,0 +1,17 @@
+"""The contract that the project stands for: everybody who builds a bundled dataset holds the published bytes."""
+
+import pytest
+
+from mnistcompose.building.verify import make_digests, published_digests
+from mnistcompose.layout.spec import load_spec, spec_names
+
+
+def test_every_bundled_dataset_has_a_published_digest():
+    assert list(published_digests()) == spec_names()
+    digests = [digest for splits in published_digests().values() for digest in splits.values()]
+    assert len(set(digests)) == 30
+
+
+@pytest.mark.parametrize("name", spec_names())
+def test_a_dataset_has_its_published_digest(name):
+    assert make_digests(load_spec(name)) == published_digests()[name]

@@ -1,0 +1,102 @@
+"""Block-shuffled epochs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from mnistcompose import BlockShuffle, ComposedDigits, InputError, ShardedDigits, build, load_spec
+from mnistcompose.datasets import dataset
+
+SIZES = {
+    "length": st.integers(0, 3000),
+    "batch_size": st.integers(1, 300),
+    "block": st.integers(1, 100),
+    "window": st.integers(1, 20),
+    "seed": st.integers(0, 2**63 - 1),
+}
+
+
+@given(**SIZES)
+def test_every_index_comes_once_an_epoch_in_batches_of_one_size(**sizes):
+    sampler = BlockShuffle(**sizes)
+    batches = list(sampler)
+    assert sorted(np.concatenate([*batches, []])) == list(range(sizes["length"]))
+    assert len(batches) == len(sampler)
+    assert all(len(batch) == sizes["batch_size"] for batch in batches[:-1])
+    dropped = BlockShuffle(**sizes, drop_last=True)
+    assert [len(batch) for batch in dropped] == [sizes["batch_size"]] * len(dropped)
+
+
+@given(**SIZES)
+def test_no_more_than_a_pool_is_needed_at_once(**sizes):
+    sampler = BlockShuffle(**sizes)
+    order = np.concatenate([*sampler, np.empty(0, np.int64)]).astype(int)
+    pool = sampler.window * sampler.block
+    blocks = order // sampler.block
+    for block in np.unique(blocks):
+        places = np.flatnonzero(blocks == block)
+        assert places[-1] - places[0] < pool + sampler.batch_size
+
+
+@given(block=st.integers(1, 30), window=st.integers(1, 20), blocks=st.integers(1, 60))
+def test_pools_differ_by_a_block_at_the_most(block, window, blocks):
+    order = np.concatenate(list(BlockShuffle(blocks * block, 7, block=block, window=window))) // block
+    pools = -(-blocks // window)
+    sizes = [blocks // pools + (pool < blocks % pools) for pool in range(pools)]
+    for part, size in zip(np.split(order, np.cumsum(sizes)[:-1] * block), sizes, strict=True):
+        assert len(np.unique(part)) == size <= window
+
+
+def test_the_order_is_that_of_seed_and_epoch():
+    def order(seed, epoch):
+        sampler = BlockShuffle(1000, 100, block=10, window=5, seed=seed)
+        sampler.set_epoch(epoch)
+        return np.concatenate(list(sampler)).tolist()
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+    assert order(0, 0)[:8] == [662, 1, 7, 666, 668, 3, 540, 4]  # on every machine
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("block", 0), ("window", -1), ("seed", -1)])
+def test_a_value_out_of_range_is_named(name, value):
+    with pytest.raises(InputError, match=f"{name} = {value}; should be at least"):
+        BlockShuffle(**{"length": 10, "batch_size": 2, name: value})
+
+
+def test_an_epoch_out_of_range_is_refused():
+    with pytest.raises(InputError, match="epoch = -1; should be at least 0"):
+        BlockShuffle(10, 2).set_epoch(-1)
+
+
+def test_a_small_dataset_is_one_pool():
+    order = np.concatenate(list(BlockShuffle(60_000, 512)))
+    assert len(np.unique(order[:3000] // 1000)) == 60
+
+
+def test_a_compressed_shard_is_read_once_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_RESIDENT", 0)
+    build(load_spec("MNIST-II-05"), tmp_path / "x", train=6500, test=0, shard_size=1000, compression="gzip")
+    data = ShardedDigits(tmp_path / "x", "train")
+    data._most = 4  # two pools
+    read, load = [], data._load
+    data._load = lambda shard: read.append(shard.name) or load(shard)
+    for indices in BlockShuffle(len(data), 100, block=data.shard_size, window=2):
+        data[indices]
+    assert sorted(read) == sorted({*read})
+    assert len(read) == 7
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_it_feeds_a_loader(tmp_path, compression):
+    spec = load_spec("MNIST-II-05")
+    build(spec, tmp_path / "x", train=2500, test=0, shard_size=1000, compression=compression)
+    composed = ComposedDigits(spec, "train", length=2500)
+    for data in (ShardedDigits(tmp_path / "x", "train"), composed):
+        sampler = BlockShuffle(len(data), 100, block=50, window=4)
+        for (images, numbers), indices in zip(DataLoader(data, batch_size=None, sampler=sampler), sampler, strict=True):
+            wanted, labels = composed[indices]
+            assert (images == wanted).all()
+            assert (numbers == labels).all()

@@ -1,0 +1,79 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+pytest.importorskip("torch")
+
+from dcl.reporting.claims import by_model, claims_table, compare_models, fired, loss_gaps
+
+
+def a_record(dataset: str, model: str, wrong: list[int], seed: int = 0) -> dict:
+    return {
+        "determined_by": {
+            "dataset": dataset, "model": model, "seed": seed,
+            "measured_on": "test", "splits": {"test": {"images": 500}},
+        },
+        "error_percent": len(wrong) / 5, "wrong": wrong,
+        "history": {"train_loss": [2.0, 0.5], "test_loss": [2.0, 0.75]},
+    }  # fmt: skip
+
+
+WRONG = st.lists(st.integers(0, 499), min_size=1, unique=True).map(sorted)
+
+
+@settings(deadline=None)  # scipy's first import counts
+@given(st.lists(st.tuples(WRONG, WRONG), min_size=1, max_size=5))
+def test_a_comparison_and_its_reverse(pairs):
+    records = [
+        a_record(f"MNIST-II-{i}", model, wrong)
+        for i, pair in enumerate(pairs)
+        for model, wrong in zip("ab", pair, strict=True)
+    ]
+    runs = by_model(records)
+    there, back = compare_models(runs, "a", "b"), compare_models(runs, "b", "a")
+    assert there is not None
+    assert back is not None
+    assert there.datasets == len(pairs)
+    assert (there.clearly_lower, there.clearly_higher) == (back.clearly_higher, back.clearly_lower)
+    assert there.lower + back.lower == sum(len(a) != len(b) for a, b in pairs)
+    assert there.clearly_lower <= there.lower
+    assert there.holm_lower <= there.clearly_lower
+    assert there.low <= there.gain <= there.high
+    same = compare_models(runs, "a", "a")
+    assert (same.lower, same.clearly_lower, same.gain) == (0, 0, 0)
+    assert compare_models(runs, "a", "b", "MNIST-III") is None
+    assert compare_models(runs, "a", "c") is None
+
+
+def test_only_seeds_that_both_have_are_compared():
+    runs = by_model([
+        a_record("MNIST-II-01", "A2", [1]),
+        a_record("MNIST-II-01", "A2", list(range(400)), seed=1),
+        a_record("MNIST-II-01", "baseline", [1, 2]),
+    ])  # fmt: skip
+    assert compare_models(runs, "A2", "baseline").gain == 50
+    assert "| A2 to baseline | 1 | 1 | 0 (0) | 0 (0) | +50.0 |" in claims_table(runs)
+    assert loss_gaps(runs, "MNIST-II-01") == [("A2", 0.5, 0.75, 0.25), ("baseline", 0.5, 0.75, 0.25)]
+
+
+@given(arrays(np.float64, st.tuples(*(st.integers(1, 5),) * 3), elements=st.sampled_from([0.0, 0.5])))
+def test_shares_of_firing_outputs(branches):
+    shares = fired(branches)
+    assert len(shares) == len(branches)
+    assert sum(shares) == pytest.approx((branches > 0).sum(0).mean())  # the mean of a count is the sum of its tail
+    assert all(a >= b for a, b in pairwise(shares))
+    assert shares[-1] == pytest.approx((branches > 0).all(0).mean())
+
+
+def test_the_tables_are_what_the_stored_runs_give():
+    if not (Path(__file__).parents[3] / "results" / "figures" / "claims.md").exists():
+        pytest.skip("no runs are stored yet")
+    from claims import claims
+
+    for path, text in claims().items():
+        assert path.read_text() == text, f"{path.name}: python benchmarks/claims.py makes it anew"

@@ -1,0 +1,191 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import Cluster
+
+from mnistcompose import BuildError, InputError, ShardedDigits, build, load_spec, verify
+from mnistcompose.building.cluster import cluster
+from mnistcompose.storage.location import cache_folder, is_local, locate
+from mnistcompose.storage.shards import read_manifest
+
+pytest.importorskip("upath")
+moto = pytest.importorskip("moto.server")
+
+SPEC = load_spec("MNIST-III-10")
+COUNTS = {"train": 5000, "test": 1000}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """A bucket of an S3 server on the loopback."""
+    import boto3
+
+    server = moto.ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    given = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in given.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="digits")
+        yield "s3://digits"
+    server.stop()
+
+
+@pytest.fixture(params=["memory", "s3"])
+def url(request, tmp_path) -> Iterator[str]:
+    """A folder that does not exist yet."""
+    bucket = "memory://digits" if request.param == "memory" else request.getfixturevalue("store")
+    place = f"{bucket}/{tmp_path.name}"
+    yield place
+    root = locate(place)
+    if root.exists():
+        root.fs.rm(root.path, recursive=True)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("MNISTCOMPOSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("here") / "x"
+    build(SPEC, root, shard_size=1000, **COUNTS)
+    return root
+
+
+def names(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir() if path.name}
+
+
+def same(root: Path, here: Path) -> bool:
+    return names(root) == names(here) and all((root / n).read_bytes() == (here / n).read_bytes() for n in names(here))
+
+
+def stop(_: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_remote_dataset_is_the_local_one(url, here):
+    report = build(SPEC, url, shard_size=1000, **COUNTS)
+    assert (report.made, report.kept) == (6, 0)
+    assert same(locate(url), here)
+    assert verify(url, rerender=100).ok
+
+
+def test_an_interrupted_build_goes_on(url, here):
+    with pytest.raises(KeyboardInterrupt):
+        build(SPEC, url, shard_size=1000, workers=1, progress=stop, **COUNTS)
+    with pytest.raises(InputError, match="no finished dataset"):
+        ShardedDigits(url, "train")
+    assert not verify(url).ok
+    report = build(SPEC, url, shard_size=1000, **COUNTS)
+    assert report.kept > 0
+    assert report.made + report.kept == 6
+    assert same(locate(url), here)
+    assert build(SPEC, url, shard_size=1000, **COUNTS).made == 0
+
+
+def test_a_lost_or_cut_shard_is_made_again(url, here):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    root = locate(url)
+    (root / "train-00001-of-00005.h5").unlink()
+    (root / "train-00002-of-00005.h5").write_bytes(b"x")
+    assert len(verify(url).problems) == 2
+    assert build(SPEC, url, shard_size=1000, **COUNTS).made == 2
+    assert same(root, here)
+
+
+def test_another_dataset_is_refused_and_replaced_by_force(url, here):
+    build(SPEC, url, shard_size=1000, train=2000, test=0)
+    with pytest.raises(InputError, match=r"build\.json: train is 2000 there, and 5000"):
+        build(SPEC, url, shard_size=1000, **COUNTS)
+    build(SPEC, url, shard_size=1000, force=True, **COUNTS)
+    assert same(locate(url), here)
+
+
+def test_shards_are_fetched_once_and_kept_by_their_hash(url, here, cache):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    local, remote = ShardedDigits(here, "train"), ShardedDigits(url, "train")
+    assert (remote[:][0] == local[:][0]).all()
+    assert (remote[[0, 4999]][1] == local[[0, 4999]][1]).all()
+    hashes = {shard.sha256 for shard in read_manifest(here).splits["train"].shards}
+    assert {path.stem for path in cache.iterdir()} == hashes
+    root = locate(url)
+    for name in names(root) - {"manifest.json"}:
+        (root / name).unlink()
+    assert (ShardedDigits(url, "train")[:][0] == local[:][0]).all()
+
+
+def test_a_wrong_byte_never_reaches_the_cache(url, cache):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    shard = locate(url) / "train-00003-of-00005.h5"
+    content = bytearray(shard.read_bytes())
+    content[5000] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(BuildError, match=r"train-00003-of-00005\.h5: damaged"):
+        ShardedDigits(url, "train")
+    late = ShardedDigits(url, "train", verify=False)
+    with pytest.raises(BuildError, match=r"train-00003-of-00005\.h5: damaged"):
+        late[3500]
+    assert len(list(cache.iterdir())) < 5
+
+
+def test_a_cached_file_that_was_damaged_is_noticed(url, cache):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    ShardedDigits(url, "train")
+    victim = next(cache.iterdir())
+    content = bytearray(victim.read_bytes())
+    content[5000] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(BuildError, match="damaged"):
+        ShardedDigits(url, "train")
+
+
+def test_a_cluster_writes_to_a_store(store, here, tmp_path):
+    found = Cluster(tmp_path)
+    url = f"{store}/cluster"
+    try:
+        for _ in range(3):
+            found.add_worker()
+        found.ready(3)
+        with cluster(found.address) as (executor, threads):
+            build(SPEC, url, shard_size=1000, executor=executor, workers=threads, **COUNTS)
+        assert same(locate(url), here)
+    finally:
+        found.stop()
+
+
+def test_a_bucket_that_is_not_there(store):
+    with pytest.raises(InputError, match="s3://nowhere/x: not a dataset"):
+        verify("s3://nowhere/x")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"), [("nope://x/y", "nope://x/y: Unsupported"), ("gs://x/y", "gs://x/y: Please install gcsfs")]
+)
+def test_urls_that_cannot_be_read(where, message):
+    with pytest.raises(InputError, match=message):
+        verify(where)
+
+
+def test_folders_stay_paths(tmp_path):
+    assert locate(tmp_path) is tmp_path
+    assert locate("data/x") == Path("data/x")
+    assert locate(f"file://{tmp_path}") == tmp_path
+    assert is_local(locate("x"))
+    assert not is_local(locate("memory://x/y"))
+
+
+def test_where_copies_are_kept(monkeypatch, tmp_path):
+    monkeypatch.delenv("MNISTCOMPOSE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "mnistcompose" / "shards"

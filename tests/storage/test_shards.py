@@ -1,0 +1,344 @@
+import hashlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from disk import file_limit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnistcompose import BuildError, InputError
+from mnistcompose.storage.shards import (
+    BLOCK,
+    COLUMNS,
+    Compression,
+    FileEntry,
+    Form,
+    Manifest,
+    Shard,
+    ShardEntry,
+    SplitEntry,
+    block_digests,
+    encode,
+    manifest_bytes,
+    read_manifest,
+    read_shard,
+    shard_name,
+    split_digest,
+    virtual_bytes,
+    write_file,
+)
+
+ZEROS = "0" * 64
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def shard(count: int, slots: int = 3, seed: int = 0, first: int = 0) -> Shard:
+    random = np.random.default_rng(seed)
+    whole = {"images": (28, 28), "digits": (slots,), "flip": (slots,)}
+    real = {"center": (slots, 2), "scale": (slots,), "rotation": (slots,), "box": (slots, 4)}
+    return Shard(
+        split="train",
+        seed=2**63 - 1,
+        first=first,
+        spec_digest=ZEROS,
+        digits_digest="f" * 64,
+        classes=10,
+        labels=random.integers(0, 10**slots, count),
+        source_index=random.integers(0, 60_000, (count, slots), np.int32),
+        **{name: random.integers(0, 256, (count, *shape), np.uint8) for name, shape in whole.items()},
+        **{name: random.random((count, *shape), np.float32) for name, shape in real.items()},
+    )
+
+
+def same(one: Shard, other: Shard) -> bool:
+    fields = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
+    arrays = ((getattr(one, name), getattr(other, name)) for name in COLUMNS)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in arrays) and all(
+        getattr(one, name) == getattr(other, name) for name in fields
+    )
+
+
+def encoded(part: Shard, compression: Compression = "none") -> bytes:
+    return b"".join(encode(part, compression))
+
+
+def put(folder: Path, part: Shard, index: int = 0, total: int = 1) -> ShardEntry:
+    content, name = encoded(part), shard_name("train", index, total)
+    write_file(folder / name, content)
+    return ShardEntry(
+        name=name,
+        bytes=len(content),
+        sha256=sha256(content),
+        split="train",
+        first=part.first,
+        count=len(part),
+        blocks=list(block_digests(part.images, part.labels)),
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(count=st.integers(1, 2_300), slots=st.integers(1, 9), compression=st.sampled_from(["none", "gzip"]))
+def test_a_shard_reads_back_and_has_the_same_bytes_every_time(tmp_path_factory, count, slots, compression):
+    part = shard(count, slots)
+    content = encoded(part, compression)
+    assert encoded(part, compression) == content
+    path = tmp_path_factory.mktemp("shard") / "train-00000-of-00001.h5"
+    write_file(path, content)
+    assert same(read_shard(path, sha256(content)), part)
+    if compression == "none":
+        assert 0 <= len(content) - count * Form(slots).sample_bytes < 20_000
+
+
+def test_shards_made_at_once_have_the_bytes_of_shards_made_alone():
+    parts = [shard(300, seed=seed) for seed in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(encoded, parts)) == [encoded(part) for part in parts]
+
+
+def test_no_file_says_when_it_was_made(tmp_path: Path):
+    part = shard(20)
+    entry = put(tmp_path, part)
+
+    def all_forms() -> list[bytes]:
+        return [encoded(part), encoded(part, "gzip"), virtual_bytes([entry], Form(3)), virtual_bytes([], Form(3))]
+
+    before = all_forms()
+    time.sleep(1.1)  # HDF5 counts whole seconds
+    assert all_forms() == before
+
+
+def test_plain_h5py_reads_a_shard(tmp_path: Path):
+    part = shard(20)
+    entry = put(tmp_path, part)
+    with h5py.File(tmp_path / entry.name) as file:
+        assert set(file) == set(COLUMNS)
+        assert np.array_equal(file["images"][3:7], part.images[3:7])
+        assert file.attrs["seed"] == part.seed
+        assert file.attrs["format"] == 1
+        assert all(file[name].attrs["unit"] for name in file)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(0, BLOCK - 1))
+def test_a_split_digest_does_not_depend_on_how_it_is_cut(sizes: list[int], rest: int):
+    part = shard(sum(sizes) * BLOCK + rest, slots=1)
+    whole = block_digests(part.images, part.labels)
+    borders = np.cumsum([0, *sizes]) * BLOCK
+    cuts = [slice(a, b) for a, b in zip(borders, [*borders[1:-1], len(part)], strict=False)]
+    pieces = [digest for cut in cuts for digest in block_digests(part.images[cut], part.labels[cut])]
+    assert tuple(pieces) == whole
+    assert split_digest(pieces) == split_digest(whole)
+    first = part.images[:BLOCK].tobytes() + part.labels[:BLOCK].astype("<i8").tobytes()
+    assert whole[0] == sha256(first)
+
+
+def test_digests_notice_a_pixel_a_label_and_the_order():
+    part = shard(2 * BLOCK, slots=1)
+    digest = split_digest(block_digests(part.images, part.labels))
+    changed = [(part.images.copy(), part.labels.copy()) for _ in range(2)]
+    changed[0][0][-1, 5, 5] ^= 1
+    changed[1][1][0] += 1
+    changed.append((np.roll(part.images, BLOCK, 0), np.roll(part.labels, BLOCK)))
+    assert digest not in {split_digest(block_digests(*each)) for each in changed}
+
+
+@pytest.mark.parametrize("position", [0, 5_000, -1])
+def test_a_damaged_shard_is_refused_before_hdf5_opens_it(tmp_path: Path, monkeypatch, position: int):
+    entry = put(tmp_path, shard(20))
+    path = tmp_path / entry.name
+    content = bytearray(path.read_bytes())
+    content[position] ^= 16
+    path.write_bytes(content)
+    monkeypatch.setattr(h5py, "File", None)
+    with pytest.raises(BuildError, match=f"{entry.name}: damaged"):
+        read_shard(path, entry.sha256)
+
+
+def reach_out(kind: str, folder: Path) -> bytes:
+    """A shard whose images lie elsewhere."""
+    secret = folder / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["images"] = np.zeros((20, 28, 28), np.uint8)
+    path = folder / "bad.h5"
+    path.write_bytes(encoded(shard(20)))
+    with h5py.File(path, "a", libver="v110") as file:
+        del file["images"]
+        match kind:
+            case "external link":
+                file["images"] = h5py.ExternalLink(str(secret), "images")
+            case "soft link":
+                file["images"] = h5py.SoftLink("/other")
+                file["other"] = np.zeros((20, 28, 28), np.uint8)
+            case "virtual":
+                layout = h5py.VirtualLayout((20, 28, 28), "u1")
+                layout[:] = h5py.VirtualSource(secret, "images", (20, 28, 28), "u1")
+                file.create_virtual_dataset("images", layout)
+            case "external storage":
+                external = [(str(folder / "raw"), 0, h5py.h5f.UNLIMITED)]
+                file.create_dataset("images", (20, 28, 28), "u1", external=external)
+            case "group":
+                file.create_group("images")
+            case "shape":
+                file["images"] = np.zeros((19, 28, 28), np.uint8)
+            case "type":
+                file["images"] = np.zeros((20, 28, 28), np.int16)
+            case "filter":
+                file.create_dataset("images", data=np.zeros((20, 28, 28), np.uint8), compression="lzf")
+            case "other filter":
+                file.create_dataset("images", data=np.zeros((20, 28, 28), np.uint8), chunks=(20, 28, 28), shuffle=True)
+            case "bomb of samples":
+                for name in ("images", "labels"):
+                    shape = (10**12, 28, 28) if name == "images" else (10**12,)
+                    file.pop(name, None)
+                    file.create_dataset(name, shape, "u1" if name == "images" else "i8", chunks=(1000, *shape[1:]))
+            case "bomb of a chunk":
+                file.create_dataset(
+                    "images",
+                    (20, 28, 28),
+                    "u1",
+                    maxshape=(None, 28, None),
+                    chunks=(1000, 28, 10**5),
+                    compression="gzip",
+                )
+            case "attribute":
+                file["images"] = np.zeros((20, 28, 28), np.uint8)
+                del file.attrs["seed"]
+            case "format":
+                file["images"] = np.zeros((20, 28, 28), np.uint8)
+                file.attrs["format"] = 2
+    return path.read_bytes()
+
+
+KINDS = ["missing", "external link", "soft link", "virtual", "external storage", "group", "shape", "type", "filter"]
+KINDS += ["other filter", "bomb of samples", "bomb of a chunk"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "attribute", "format", "not HDF5"])
+def test_what_is_no_shard_is_refused_in_one_line(tmp_path: Path, kind: str):
+    content = b"no HDF5" * 99 if kind == "not HDF5" else reach_out(kind, tmp_path)
+    path = tmp_path / "train-00000-of-00001.h5"
+    path.write_bytes(content)
+    with pytest.raises(BuildError, match=r"train-00000-of-00001.h5: [^\n]+\Z"):
+        read_shard(path, sha256(content))
+
+
+def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeypatch):
+    parts = [shard(1000), shard(500, seed=1, first=1000)]
+    entries = [put(tmp_path / ".", part, index, 2) for index, part in enumerate(parts)]
+    content = virtual_bytes(entries, Form(3))
+    (tmp_path / "train.h5").write_bytes(content)
+    monkeypatch.chdir("/")
+    with h5py.File(tmp_path / "train.h5") as file:
+        for name in COLUMNS:
+            assert np.array_equal(file[name][...], np.concatenate([getattr(part, name) for part in parts]))
+    moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
+    (moved / entries[1].name).unlink()
+    with h5py.File(moved / "train.h5") as file:
+        assert np.array_equal(file["labels"][:1000], parts[0].labels)
+        assert (file["labels"][1000:] == -1).all()
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path):
+    path = tmp_path / "train.h5"
+    write_file(path, b"old")
+    with file_limit(1000), pytest.raises(BuildError, match=r"train\.h5: cannot write: File too large"):
+        write_file(path, b"new" * 1000)
+    assert path.read_bytes() == b"old"
+    with pytest.raises(BuildError, match=r"missing/train\.h5: cannot write: No such file"):
+        write_file(tmp_path / "missing" / "train.h5", b"new")
+    write_file(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"new"
+
+
+def manifest(**changes) -> Manifest:
+    blocks = [sha256(bytes([index])) for index in range(3)]
+    names = [shard_name("train", index, 2) for index in range(2)]
+    first = ShardEntry(name=names[0], bytes=9, sha256=ZEROS, split="train", first=0, count=2000, blocks=blocks[:2])
+    second = ShardEntry(name=names[1], bytes=9, sha256=ZEROS, split="train", first=2000, count=7, blocks=blocks[2:])
+    virtual = FileEntry(name="train.h5", bytes=9, sha256=ZEROS)
+    split = SplitEntry(count=2007, digest=split_digest(blocks), virtual=virtual, shards=[first, second])
+    fields = {"mnistcompose": "0", "license": "", "spec": {"name": "x", "scale": 0.1}, "spec_digest": ZEROS}
+    fields |= {"digits_digest": ZEROS, "classes": 10, "seed": 0, "shard_size": 2000, "compression": "none"}
+    return Manifest(**fields | {"splits": {"train": split}} | changes)
+
+
+def test_a_manifest_reads_back(tmp_path: Path):
+    write_file(tmp_path / "manifest.json", manifest_bytes(manifest()))
+    assert read_manifest(tmp_path) == manifest()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_an_edited_manifest_is_refused(tmp_path_factory, data: st.DataObject):
+    content = bytearray(manifest_bytes(manifest()))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] = data.draw(st.integers(0, 255))
+    root = tmp_path_factory.mktemp("root")
+    (root / "manifest.json").write_bytes(content)
+    try:
+        meaning = json.loads(content)
+    except ValueError:
+        meaning = None
+    if meaning == json.loads(manifest_bytes(manifest())):
+        assert read_manifest(root) == manifest()
+    else:
+        with pytest.raises(BuildError, match=r"manifest.json: [^\n]+\Z"):
+            read_manifest(root)
+
+
+def sealed(fields: dict) -> bytes:
+    """A manifest edited by someone who knows how to seal it."""
+    fields.pop("digest", None)
+    digest = sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+    return json.dumps({**fields, "digest": digest}).encode()
+
+
+def edits() -> dict:
+    def at(fields: dict) -> dict:
+        return fields["splits"]["train"]
+
+    return {
+        "outside": lambda f: at(f)["shards"][0].update(name="../train-00000-of-00002.h5"),
+        "absolute": lambda f: at(f)["virtual"].update(name="/tmp/train.h5"),
+        "count": lambda f: at(f).update(count=2008),
+        "gap": lambda f: at(f)["shards"][1].update(first=2001),
+        "digest": lambda f: at(f).update(digest=ZEROS),
+        "blocks": lambda f: at(f)["shards"][0]["blocks"].pop(),
+        "format": lambda f: f.update(format=2),
+        "split": lambda f: f["splits"].update(other=f["splits"].pop("train")),
+        "key": lambda f: f.update(more=1),
+        "missing": lambda f: f.pop("seed"),
+        "type": lambda f: f.update(seed="0"),
+    }
+
+
+@pytest.mark.parametrize("edit", edits().values(), ids=edits())
+def test_a_manifest_that_contradicts_itself_is_refused(tmp_path: Path, edit):
+    fields = json.loads(manifest_bytes(manifest()))
+    edit(fields)
+    (tmp_path / "manifest.json").write_bytes(sealed(fields))
+    with pytest.raises(BuildError, match=r"manifest.json: [^\n]+\Z"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"null", b"\xff\xfe", b"[" * 100_000, b'{"digest": 1}'])
+def test_garbage_is_no_manifest(tmp_path: Path, content: bytes):
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(BuildError, match=r"manifest.json: [^\n]+\Z"):
+        read_manifest(tmp_path)
+
+
+def test_folders_without_a_manifest(tmp_path: Path):
+    with pytest.raises(InputError, match="no finished dataset"):
+        read_manifest(tmp_path)
+    with pytest.raises(InputError, match="not a dataset's folder"):
+        read_manifest(tmp_path / "nowhere")
