@@ -28,10 +28,13 @@ from numpy.typing import NDArray
 from report import machine, table
 from rich.console import Console
 
-from mnistcompose.building.build import build, compose
+from mnistcompose.building.build import build
+from mnistcompose.building.worker import compose_shard
 from mnistcompose.digits.bank import load_digits
-from mnistcompose.layout.spec import LayoutSpec, load_spec
-from mnistcompose.storage.shards import encode, pieces_digest
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.names import load_spec
+from mnistcompose.storage.digests import pieces_digest
+from mnistcompose.storage.hdf5 import encode
 
 CHUNK, SHARD = 1000, 10_000
 THREADS = 2
@@ -102,7 +105,7 @@ def in_memory(spec: LayoutSpec, count: int) -> None:
     bank = load_digits("train")
     starts = range(0, count, SHARD)
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(lambda start: len(compose(bank, spec, "train", 0, start, start + SHARD)), starts):
+        for _ in pool.map(lambda start: len(compose_shard(bank, spec, "train", 0, start, start + SHARD)), starts):
             pass
 
 
@@ -111,7 +114,7 @@ def hashed(spec: LayoutSpec, count: int) -> None:
     bank = load_digits("train")
 
     def shard(start: int) -> str:
-        return pieces_digest(encode(compose(bank, spec, "train", 0, start, start + SHARD)))
+        return pieces_digest(encode(compose_shard(bank, spec, "train", 0, start, start + SHARD)))
 
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in pool.map(shard, range(0, count, SHARD)):
@@ -173,7 +176,7 @@ def main(layout: str, images: int, largest: int, rounds: int, out: Path) -> None
     """Measure, print tables, and write JSON."""
     console, spec = Console(), load_spec(layout)
     result: dict[str, Any] = {"layout": layout, "images": images, "rounds": rounds}
-    sample = compose(load_digits("train"), spec, "train", 0, 0, SHARD).images
+    sample = compose_shard(load_digits("train"), spec, "train", 0, 0, SHARD).images
     with TemporaryDirectory() as name:
         folder = Path(name)
         sizes = result["compression"] = compression(sample, folder, rounds)

@@ -15,9 +15,9 @@ import torch
 from report import README, ROOT, readme_with
 
 from dcl.experiments.inference import images_of_test, load_trained
-from dcl.experiments.run import MODELS
+from dcl.experiments.registry import MODELS
 from dcl.experiments.run_file import read_records
-from dcl.models.notation import parse_layers
+from dcl.models.grammar import parse_layers
 from dcl.reporting.claims import by_model, claims_table, dead_outputs, fired, loss_gaps
 from dcl.reporting.figures import module_responses
 from dcl.reporting.table import markdown_table, model_order

@@ -20,10 +20,11 @@ import torch
 from report import machine, table
 from rich.console import Console
 
+from dcl.models.builder import Cost, parse_network, plan_network
 from dcl.models.costs import Timing, bilinear_counterpart, break_even, measure, total
-from dcl.models.notation import Cost, parse_layers, parse_network, plan_network
-from dcl.training.loop import resolve_device
-from mnistcompose.storage.shards import write_file
+from dcl.models.grammar import parse_layers
+from dcl.training.device_data import resolve_device
+from mnistcompose.storage.files import write_file
 
 LAYERS = ("FC500 800x1x1", "FC4096 256x6x6", "C5(P2)@128 64x16x16")
 CLASSES = 10  # of the OUT after the layer, which every contestant has

@@ -20,15 +20,17 @@ import click
 import torch
 from torch import Tensor, nn
 
+from dcl.data.numbers import open_dataset
 from dcl.experiments.grid import process_pool
-from dcl.experiments.run import open_dataset
 from dcl.models.fusion import DCLLinear
 from dcl.models.networks import lenet
 from dcl.reporting.claims import dead_outputs
 from dcl.reporting.figures import module_responses
 from dcl.reporting.table import markdown_table
-from dcl.training.loop import DivergenceError, Normaliser, fit
-from mnistcompose.storage.shards import write_file
+from dcl.training.device_data import Normaliser
+from dcl.training.history import DivergenceError
+from dcl.training.loop import fit
+from mnistcompose.storage.files import write_file
 
 _LOOKED_AT = 2000  # images in which an output that fires for none counts as dead
 CPU = torch.device("cpu")

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mnistcompose.digits.bank import DigitBank, load_digits
-from mnistcompose.layout.spec import SIZE, LayoutSpec, load_spec
+from mnistcompose.layout.model import SIZE, LayoutSpec
+from mnistcompose.layout.names import load_spec
 from mnistcompose.rendering.draws import Draws, draw
 from mnistcompose.rendering.geometry import geometry
 from mnistcompose.rendering.kernel import mix

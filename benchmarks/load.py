@@ -26,10 +26,12 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from dcl.experiments.run import make_network
-from dcl.training.loop import Normalisation, Recipe, make_optimizer, train_step
+from dcl.experiments.registry import make_network
+from dcl.training.device_data import Normalisation
+from dcl.training.recipe import Recipe, make_optimizer
+from dcl.training.step import train_step
 from mnistcompose import BlockShuffle, ComposedDigits, ShardedDigits, build, load_digits, load_spec
-from mnistcompose.building.build import compose
+from mnistcompose.building.worker import compose_shard
 
 BATCH = 512
 COUNT = 60_000
@@ -74,7 +76,7 @@ def rendered(count: int) -> Batches:
     bank, spec = load_digits("train"), load_spec("MNIST-III-10")
     with ThreadPoolExecutor(2) as pool:
         for shard in pool.map(
-            lambda start: compose(bank, spec, "train", 0, start, start + 5000), range(0, count, 5000)
+            lambda start: compose_shard(bank, spec, "train", 0, start, start + 5000), range(0, count, 5000)
         ):
             yield shard.images, shard.labels
 

@@ -21,12 +21,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from dcl.experiments.run import make_network
+from dcl.experiments.registry import make_network
+from dcl.models.builder import plan_network
 from dcl.models.networks import VARIANTS, lenet_notation
-from dcl.models.notation import plan_network
-from dcl.training.loop import Recipe, fit
-from mnistcompose.datasets.dataset import ComposedDigits
-from mnistcompose.layout.spec import load_spec
+from dcl.training.loop import fit
+from dcl.training.recipe import Recipe
+from mnistcompose.datasets.composed import ComposedDigits
+from mnistcompose.layout.names import load_spec
 
 KINDS = {
     "convolution": r"convolution",

@@ -1,4 +1,4 @@
-"""The study behind `dcl.training.loop.DEFAULT_RECIPE`: the baseline LeNet over a grid of recipes.
+"""The study behind `dcl.training.recipe.DEFAULT_RECIPE`: the baseline LeNet over a grid of recipes.
 
     python benchmarks/recipe.py MNIST-III-10 --batch-size 32,64,128 --lr 0.02,0.04,0.08 --epochs 20
     python benchmarks/recipe.py --table        # what is there so far, best first
@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
+from dcl.data.numbers import open_dataset
 from dcl.experiments.grid import process_pool
-from dcl.experiments.run import Run, open_dataset, run_one
+from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import Record, read_records
-from dcl.training.loop import DEFAULT_RECIPE, Recipe, Schedule
+from dcl.training.recipe import DEFAULT_RECIPE, Recipe, Schedule
 
 
 class Several(click.ParamType[list[Any]]):

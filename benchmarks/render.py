@@ -34,7 +34,8 @@ from torchvision.transforms.v2 import functional as F
 
 from mnistcompose import build
 from mnistcompose.digits.bank import INK, DigitBank, load_digits
-from mnistcompose.layout.spec import SIZE, UNIT, Fit, LayoutSpec, load_spec
+from mnistcompose.layout.model import SIZE, UNIT, Fit, LayoutSpec
+from mnistcompose.layout.names import load_spec
 from mnistcompose.rendering.draws import ANGLE, GREY, POSITION, SCALE, SHARE, Draws, draw
 from mnistcompose.rendering.kernel import mix
 from mnistcompose.rendering.render import render

@@ -21,25 +21,22 @@ from report import machine, table
 from rich.console import Console
 
 from mnistcompose import __version__
-from mnistcompose.building.build import _Task
 from mnistcompose.building.cluster import cluster
-from mnistcompose.layout.spec import load_spec
-from mnistcompose.storage.shards import (
-    BLOCK,
+from mnistcompose.building.config import make_config
+from mnistcompose.building.worker import Task
+from mnistcompose.layout.names import load_spec
+from mnistcompose.storage.digests import split_digest
+from mnistcompose.storage.hdf5 import virtual_bytes
+from mnistcompose.storage.manifest import (
     MANIFEST,
-    MAX_SHARD,
     FileEntry,
-    Form,
     Manifest,
     ShardEntry,
     SplitEntry,
-    SplitName,
     manifest_bytes,
     read_manifest,
-    shard_name,
-    split_digest,
-    virtual_bytes,
 )
+from mnistcompose.storage.schema import BLOCK, MAX_SHARD, SampleSchema, SplitName, shard_name
 
 SPEC = load_spec("MNIST-III-10")
 HASH = "0" * 64
@@ -91,7 +88,7 @@ def bookkeeping(count: int, folder: Path) -> dict[str, float]:
     content, writing = timed(lambda: manifest_bytes(manifest))
     (folder / MANIFEST).write_bytes(content)
     _, reading = timed(lambda: read_manifest(folder))
-    virtual, joining = timed(lambda: virtual_bytes(shards, Form(len(SPEC.slots))))
+    virtual, joining = timed(lambda: virtual_bytes(shards, SampleSchema(len(SPEC.slots))))
     tracemalloc.start()
     plan = [task(index, count) for index in range(count)]
     planned = tracemalloc.get_traced_memory()[0] / len(plan)
@@ -107,12 +104,15 @@ def bookkeeping(count: int, folder: Path) -> dict[str, float]:
     }
 
 
-def task(index: int, total: int) -> _Task:
+CONFIG = make_config(SPEC, shard_size=MAX_SHARD)
+
+
+def task(index: int, total: int) -> Task:
     start, name = index * MAX_SHARD, shard_name("train", index, total)
-    return _Task(SPEC, None, HASH, "train", 0, start, start + MAX_SHARD, Path("/data"), name, "none", False)
+    return Task(CONFIG, "train", start, start + MAX_SHARD, Path("/data"), name)
 
 
-def nothing(given: _Task) -> ShardEntry:
+def nothing(given: Task) -> ShardEntry:
     """As large a task, and as large a result, as a shard's."""
     return entries(1)[0].model_copy(update={"name": given.name})
 

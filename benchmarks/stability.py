@@ -10,12 +10,14 @@ the second stage's biases start, instead of what `dcl.models.notation` sets. Out
 import click
 import torch
 
-from dcl.experiments.run import open_dataset
+from dcl.data.numbers import open_dataset
 from dcl.models.fusion import DCLLinear
 from dcl.models.networks import lenet
 from dcl.reporting.claims import dead_outputs
 from dcl.reporting.figures import module_responses
-from dcl.training.loop import History, Recipe, fit
+from dcl.training.history import History
+from dcl.training.loop import fit
+from dcl.training.recipe import Recipe
 
 _LOOKED_AT = 5000  # images in which an output that fires for none counts as dead
 

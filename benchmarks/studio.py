@@ -19,7 +19,7 @@ from report import machine, table
 from rich.console import Console
 from selenium import webdriver
 
-from mnistcompose.storage.shards import write_file
+from mnistcompose.storage.files import write_file
 
 SLIDERS = ("digit.scale.uniform.1", "digit.rotation.normal.1", "slots.0.center.0", "noise.gaussian.uniform.1")
 

@@ -23,11 +23,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from dcl.experiments.run import environment, make_network
-from dcl.training.loop import DEFAULT_RECIPE, Normalisation, Recipe, fit, loss_of, make_optimizer
-from mnistcompose.datasets.dataset import ComposedDigits
-from mnistcompose.layout.spec import load_spec
-from mnistcompose.storage.shards import write_file
+from dcl.experiments.environment import environment
+from dcl.experiments.registry import make_network
+from dcl.training.device_data import Normalisation
+from dcl.training.loop import fit
+from dcl.training.recipe import DEFAULT_RECIPE, Recipe, make_optimizer
+from dcl.training.step import loss_of
+from mnistcompose.datasets.composed import ComposedDigits
+from mnistcompose.layout.names import load_spec
+from mnistcompose.storage.files import write_file
 
 Split = tuple[Tensor, Tensor]
 CPU = torch.device("cpu")

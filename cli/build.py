@@ -9,7 +9,8 @@ import click
 from .shared import Location, cluster_options, digits_option, image_bar, on_cluster
 
 if TYPE_CHECKING:
-    from mnistcompose.building.build import BuildPlan, BuildReport
+    from mnistcompose.building.build import BuildReport
+    from mnistcompose.building.plan import BuildPlan
 
 
 @click.command()
@@ -58,9 +59,10 @@ def build(
     The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
     interrupted goes on where it left off when the same command is given again.
     """
-    from mnistcompose.building import build as builder
+    from mnistcompose.building.build import build as make
+    from mnistcompose.building.plan import plan_build
     from mnistcompose.errors import InputError
-    from mnistcompose.layout.spec import load_spec, spec_names
+    from mnistcompose.layout.names import load_spec, spec_names
 
     if bool(layouts) == every:
         raise click.UsageError("give the names of datasets or layout files, or --all")
@@ -79,7 +81,7 @@ def build(
     }
     if dry_run:
         for spec in specs:
-            plan = builder.plan_build(spec, **what)
+            plan = plan_build(spec, **what)
             click.echo(_as_json(spec.name, plan) if as_json else _plan(spec.name, plan, workers))
         return
     alone = len(specs) == 1 and not every
@@ -89,7 +91,7 @@ def build(
             folder = out if out and alone else (out or Path("data")) / spec.name
             total = (spec.train if train is None else train) + (spec.test if test is None else test)
             with image_bar(spec.name, total) as advance:
-                report = builder.build(spec, folder, **what, **how, progress=advance)
+                report = make(spec, folder, **what, **how, progress=advance)
             click.echo(_as_json(spec.name, report) if as_json else _report(folder, report))
 
 
@@ -116,12 +118,13 @@ def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
     """What a build would make, for people."""
     from datetime import timedelta
 
-    from mnistcompose.building.build import cores, human
+    from mnistcompose.building.executors import cores
+    from mnistcompose.quantities import human_bytes
 
     threads = workers or cores()
     seconds = round(sum(plan.counts.values()) * plan.seconds_per_image / threads)
     return (
-        f"{name}: {_images(plan)} in {sum(plan.shards.values()):,} shards, {human(plan.bytes)}, a manifest of "
-        f"{human(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {threads} cores like this machine's "
-        f"({plan.seconds_per_image * 1e6:.1f} us an image and core, measured now, without writing)"
+        f"{name}: {_images(plan)} in {sum(plan.shards.values()):,} shards, {human_bytes(plan.bytes)}, a manifest "
+        f"of {human_bytes(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {threads} cores like this "
+        f"machine's ({plan.seconds_per_image * 1e6:.1f} us an image and core, measured now, without writing)"
     )

@@ -54,9 +54,9 @@ def calibrate(
     need_torch()
     from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
     from dcl.experiments.grid import grid, process_pool, run_grid
-    from dcl.experiments.run import check_model
+    from dcl.experiments.registry import check_model
     from dcl.experiments.run_file import FINISHED, status_of
-    from mnistcompose.layout.spec import load_spec
+    from mnistcompose.layout.names import load_spec
 
     check_model(model)
     spec = load_spec(layout)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dcl.experiments.run import Run
     from dcl.experiments.run_file import Record
     from dcl.reporting.table import Row
-    from dcl.training.loop import History
+    from dcl.training.history import History
 
 
 def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -95,12 +95,13 @@ def compare(
     workers reach the same folders; a worker does one at a time.
     """
     need_torch()
+    from dcl.data.numbers import open_dataset
     from dcl.experiments.grid import grid, process_pool, run_grid
-    from dcl.experiments.run import check_model, open_dataset
+    from dcl.experiments.registry import check_model
     from dcl.experiments.run_file import FINISHED, read_records, status_of
     from dcl.reporting.table import summarise
-    from dcl.training.loop import History
-    from mnistcompose.layout.spec import spec_names
+    from dcl.training.history import History
+    from mnistcompose.layout.names import spec_names
 
     if datasets and every:
         raise click.UsageError("give either datasets or --all")

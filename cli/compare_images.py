@@ -15,7 +15,7 @@ from .train import need_torch, watching
 if TYPE_CHECKING:
     from dcl.experiments.run import Run
     from dcl.experiments.run_file import Record
-    from dcl.training.loop import History
+    from dcl.training.history import History
 
 
 def _list(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
@@ -83,7 +83,7 @@ def compare_images(
     from dcl.experiments.run_file import FINISHED, read_records, status_of
     from dcl.models.networks import DCL, image_network_shape
     from dcl.reporting.table import summarise
-    from dcl.training.loop import History
+    from dcl.training.history import History
 
     networks = list(dict.fromkeys(name.removesuffix(DCL) for name in networks))
     for name in networks:

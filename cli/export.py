@@ -36,10 +36,10 @@ def export(
     """
     from dataclasses import asdict
 
-    from mnistcompose.building.build import SPLITS
+    from mnistcompose.building.config import SPLITS
     from mnistcompose.exporting import export as exporter
     from mnistcompose.storage.location import is_local
-    from mnistcompose.storage.shards import read_manifest
+    from mnistcompose.storage.manifest import read_manifest
 
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
@@ -61,10 +61,10 @@ def export(
 
 def _report(target: str, report: "ExportReport") -> str:
     """What an export made, for people."""
-    from mnistcompose.building.build import human
+    from mnistcompose.quantities import human_bytes
 
     counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
     return (
-        f"{target}: {counts} images as {report.format}, {report.files:,} files, {human(report.bytes)}, "
+        f"{target}: {counts} images as {report.format}, {report.files:,} files, {human_bytes(report.bytes)}, "
         f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; checked against the dataset's digests"
     )

@@ -92,7 +92,7 @@ def _layouts() -> tuple["Figure", str]:
     from matplotlib.figure import Figure
 
     from dcl.reporting.figures import as_csv
-    from mnistcompose.layout.spec import load_spec, spec_names
+    from mnistcompose.layout.names import load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview
 
     specs = [load_spec(name) for name in spec_names()]
@@ -132,7 +132,7 @@ def _write(out: Path, drawn: "Figure", numbers: str) -> None:
     """Picture and numbers, whole or not at all; the same bytes for the same input."""
     from matplotlib import rc_context
 
-    from mnistcompose.storage.shards import failing, write_file
+    from mnistcompose.storage.files import failing, write_file
 
     with failing("write", out):
         out.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from mnistcompose.errors import InputError
 from .train import need_torch
 
 if TYPE_CHECKING:
-    from dcl.models.notation import Cost
+    from dcl.models.builder import Cost
 
 Shape = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ def network(
     fusion (section 3.3 of the paper).
     """
     need_torch()
-    from dcl.models.notation import plan_network
+    from dcl.models.builder import plan_network
 
     shape, classes = _made_for(notation, shape, classes)
     texts = [_text(name, classes) for name in (notation, *against)]
@@ -81,7 +81,7 @@ def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shap
 
 def _text(name: str, classes: int) -> str:
     """The notation of what is a notation or a name."""
-    from dcl.experiments.run import check_model
+    from dcl.experiments.registry import check_model
     from dcl.models.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
 
     if name in IMAGE_NETWORKS:
@@ -127,9 +127,9 @@ def _compare(
 ) -> None:
     import torch
 
+    from dcl.models.builder import MAX_PARAMETERS, parse_network, plan_network
     from dcl.models.costs import bilinear_counterpart, measure, total
-    from dcl.models.notation import MAX_PARAMETERS, parse_network, plan_network
-    from dcl.training.loop import resolve_device
+    from dcl.training.device_data import resolve_device
 
     place = resolve_device(device)
     every: dict[str, tuple[str, tuple[Cost, ...]]] = {}

@@ -32,7 +32,7 @@ def preview(
     have the colours of their slots. Several names give one picture of cards.
     """
     from mnistcompose.errors import InputError
-    from mnistcompose.layout.spec import bundled_names, load_spec, spec_names
+    from mnistcompose.layout.names import bundled_names, load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
 
     if bool(names) == every:

@@ -39,8 +39,8 @@ def report(
     from dcl.reporting.html import as_html, as_markdown
     from dcl.reporting.report import PLACES, make_report
     from mnistcompose.digits.bank import load_digits
-    from mnistcompose.layout.spec import bundled_names, load_spec
-    from mnistcompose.storage.shards import failing, write_file
+    from mnistcompose.layout.names import bundled_names, load_spec
+    from mnistcompose.storage.files import failing, write_file
 
     records = read_records(results, PLACES)
     if not records:

@@ -14,7 +14,7 @@ def spec() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """List the bundled layouts: the paper's, and what else there is."""
-    from mnistcompose.layout.spec import bundled_names, load_spec
+    from mnistcompose.layout.names import bundled_names, load_spec
 
     names = bundled_names()
     specs = [load_spec(name) for name in names]
@@ -32,7 +32,8 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
     """Print the layout NAME, or the one in the file NAME, as it is written, once it is found to be fine."""
-    from mnistcompose.layout.spec import parse_spec, read_source
+    from mnistcompose.layout.names import read_source
+    from mnistcompose.layout.reading import parse_spec
 
     content, source = read_source(name)
     layout = parse_spec(content, source)
@@ -47,7 +48,7 @@ def show(name: str, as_json: bool) -> None:
 def check(files: tuple[str, ...]) -> None:
     """Check layout FILES; prints one line for every problem and exits with 2 if there is one."""
     from mnistcompose.errors import InputError
-    from mnistcompose.layout.spec import load_spec
+    from mnistcompose.layout.names import load_spec
 
     problems = 0
     for name in files:
@@ -66,7 +67,7 @@ def check(files: tuple[str, ...]) -> None:
 @spec.command()
 def schema() -> None:
     """Print the JSON Schema of a layout file, for editors that complete and check."""
-    from mnistcompose.layout.spec import LayoutSpec
+    from mnistcompose.layout.model import LayoutSpec
 
     click.echo(json.dumps(LayoutSpec.model_json_schema(), indent=2))
 
@@ -78,8 +79,8 @@ def schema() -> None:
 def digest(names: tuple[str, ...], every: bool, seed: int) -> None:
     """Print the digests of datasets as JSON: make the images of the layouts NAMES in memory, and hash them."""
     from mnistcompose.building.verify import make_digests
-    from mnistcompose.layout.spec import load_spec, spec_names
-    from mnistcompose.storage.shards import FORMAT
+    from mnistcompose.layout.names import load_spec, spec_names
+    from mnistcompose.storage.schema import FORMAT
 
     if bool(names) == every:
         raise click.UsageError("give the names of layouts, or --all")

@@ -46,7 +46,8 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
         raise InputError(f"the studio needs {error.name}: pip install 'mnistcompose[studio]'") from None
     from secrets import token_urlsafe
 
-    from mnistcompose.layout.spec import bundled_names, parse_spec, read_source
+    from mnistcompose.layout.names import bundled_names, read_source
+    from mnistcompose.layout.reading import parse_spec
 
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
     opened = Path(spec) if spec and spec not in bundled_names() else None

@@ -14,8 +14,9 @@ import click
 from mnistcompose.errors import BuildError, InputError
 
 if TYPE_CHECKING:
-    from dcl.training.loop import History, Recipe
-    from mnistcompose.storage.shards import SplitName
+    from dcl.training.history import History
+    from dcl.training.recipe import Recipe
+    from mnistcompose.storage.schema import SplitName
 
 RECIPE = {
     "batch_size": (int, "Images in a step."),
@@ -69,7 +70,7 @@ def recipe_of(options: dict[str, Any]) -> "Recipe":
     """Take the recipe out of a command's options: the default one, with what was given."""
     from dataclasses import replace
 
-    from dcl.training.loop import DEFAULT_RECIPE
+    from dcl.training.recipe import DEFAULT_RECIPE
 
     given = {name: options.pop(name) for name in RECIPE}
     return replace(DEFAULT_RECIPE, **{name: value for name, value in given.items() if value is not None})
@@ -147,10 +148,12 @@ def train(
     from its last epoch.
     """
     need_torch()
-    from dcl.experiments.run import Run, check_model, open_dataset, run_one
+    from dcl.data.numbers import open_dataset
+    from dcl.experiments.registry import check_model
+    from dcl.experiments.run import Run, run_one
     from dcl.experiments.run_file import FINISHED, status_of
     from dcl.experiments.tensorboard import event_log, need_tensorboard
-    from dcl.training.loop import History
+    from dcl.training.history import History
 
     check_model(model)
     if tensorboard:
@@ -206,10 +209,10 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     """
     need_torch()
     from dcl.data.image_sets import SETS
+    from dcl.data.numbers import open_dataset
     from dcl.experiments.inference import error_by_position, load_trained
-    from dcl.experiments.run import open_dataset
-    from dcl.training.loop import evaluate as measure
-    from dcl.training.loop import resolve_device
+    from dcl.training.device_data import resolve_device
+    from dcl.training.evaluation import evaluate as measure
 
     place = resolve_device(device)
     trained = load_trained(run)
@@ -260,7 +263,7 @@ def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -
     need_torch()
     from dcl.experiments.inference import load_trained, read_numbers
     from dcl.experiments.preprocessing import read_picture
-    from dcl.training.loop import resolve_device
+    from dcl.training.device_data import resolve_device
 
     trained = load_trained(run)
     trained.check_reads_numbers()

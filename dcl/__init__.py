@@ -5,11 +5,14 @@ from importlib.util import find_spec
 if find_spec("torch") is None:
     raise ImportError("dcl needs torch: pip install 'mnistcompose[train]'")
 
+from .models.builder import Network, parse_network
 from .models.fusion import Bilinear, DCLConv2d, DCLLinear
 from .models.networks import image_network, lenet
-from .models.notation import Network, parse_network
 from .models.oracle import Oracle
-from .training.loop import History, Recipe, evaluate, fit
+from .training.evaluation import evaluate
+from .training.history import History
+from .training.loop import fit
+from .training.recipe import Recipe
 
 __all__ = [
     "Bilinear",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistcompose import __version__
-from mnistcompose.layout.spec import LayoutSpec
+from mnistcompose.layout.model import LayoutSpec
 
 HERE = Path(__file__).parent
 

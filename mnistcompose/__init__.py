@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .building.build import BuildReport, build
     from .building.verify import VerifyReport, verify
-    from .datasets.dataset import ComposedDigits, ShardedDigits
+    from .datasets.composed import ComposedDigits
+    from .datasets.sharded import ShardedDigits
     from .datasets.shuffle import BlockShuffle
     from .datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
     from .digits.bank import DigitBank, load_digits
     from .errors import BuildError, InputError
     from .exporting.export import ExportReport, export
-    from .layout.spec import LayoutSpec, load_spec, spec_names
+    from .layout.model import LayoutSpec
+    from .layout.names import load_spec, spec_names
     from .rendering.draws import Draws, draw
 
 __version__ = "0.1.0"

@@ -13,10 +13,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from .building.verify import spec_of
 from .digits.bank import load_digits
 from .errors import InputError
-from .layout.spec import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
+from .layout.model import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
+from .rendering.compose import compose
 from .rendering.draws import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
-from .rendering.render import labels, render
-from .storage.shards import failing, read_manifest, read_shard, write_file
+from .storage.files import failing, write_file
+from .storage.hdf5 import read_shard
+from .storage.manifest import read_manifest
 
 _DRAWS = 40  # outlines that show a slot's random variation
 _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units
@@ -57,10 +59,10 @@ class Samples:
 def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Path | None = None) -> Samples:
     """Make a layout's first training images."""
     bank = load_digits("train", digits)
-    draws = draw(spec, "train", 0, count, seed, bank)
+    made = compose(bank, spec, "train", seed, 0, count)
     counts = {"train": spec.train, "test": spec.test}
     note = _note(counts, bank.classes ** len(spec.slots), seed)
-    return Samples(spec, note, render(bank, spec, draws)[0], labels(bank, draws)[1])
+    return Samples(spec, note, made.images, made.digits)
 
 
 def read_samples(root: Path, count: int) -> Samples:

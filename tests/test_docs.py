@@ -67,7 +67,7 @@ def test_every_field_of_a_layout_is_documented():
     pytest.importorskip("sphinx")
     import importlib.util
 
-    from mnistcompose.layout.spec import Digit, LayoutSpec, Noise, Slot
+    from mnistcompose.layout.model import Digit, LayoutSpec, Noise, Slot
 
     spec = importlib.util.spec_from_file_location("conf", DOCS / "conf.py")
     conf = importlib.util.module_from_spec(spec)

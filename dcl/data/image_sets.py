@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mnistcompose.digits.bank import Split
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.storage.shards import failing
+from mnistcompose.storage.files import failing
 
 from .augmentation import Augmentation
 from .local_contrast_norm import local_contrast
@@ -207,7 +207,7 @@ def _read(name: str, root: Path, split: Split) -> Arrays:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One of `SETS`, and what a network sees of its images; takes the place of `dcl.experiments.run.Dataset`.
+    """One of `SETS`, and what a network sees of its images; takes the place of `dcl.data.numbers.Dataset`.
 
     Attributes
     ----------

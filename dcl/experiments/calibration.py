@@ -7,9 +7,10 @@ from typing import Any
 
 from mnistcompose.digits.bank import load_digits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import LayoutSpec, dump_spec, parse_spec
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.reading import dump_spec, parse_spec
 
-from .run import PUBLISHED, Dataset
+from ..data.numbers import PUBLISHED, Dataset
 
 
 def scaled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> LayoutSpec:

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
-from mnistcompose.building.build import LockedError
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.storage.locks import LockedError
 
 from ..data.image_sets import ImageSet
-from ..training.loop import History
-from .run import Dataset, Run, refuse_other, run_one, unfinished
+from ..data.numbers import Dataset
+from ..training.history import History
+from .run import Run, refuse_other, run_one, unfinished
 from .run_file import FAILED, Record, read_record, read_records, status_of, write_record
 
 Pool = Callable[[], AbstractContextManager[Executor]]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..data.augmentation import Augmentation
 from ..models.networks import DCL
-from ..training.loop import Recipe
+from ..training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnistcompose.datasets.dataset import ComposedDigits, Target
+from mnistcompose.datasets.base import Target
+from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.spec import load_spec
+from mnistcompose.layout.names import load_spec
 
 from ..data.augmentation import Augmentation
 from ..data.image_sets import ImageSet, open_images
-from ..training.loop import History, Normalisation, load_checkpoint
-from .run import INPUT_SHAPE, Dataset, make_network, target_of, to_digits, to_numbers
+from ..data.numbers import INPUT_SHAPE, Dataset, to_digits, to_numbers
+from ..training.checkpoint import load_checkpoint
+from ..training.device_data import Normalisation
+from ..training.history import History
+from .registry import make_network, target_of
 from .run_file import FINISHED, Record, read_record, status_of
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from mnistcompose.digits.bank import INK
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import SIZE
+from mnistcompose.layout.model import SIZE
 
 
 def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:

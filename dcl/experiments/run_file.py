@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mnistcompose.errors import BuildError
-from mnistcompose.storage.shards import failing, write_file
+from mnistcompose.storage.files import failing, write_file
 
 RECORD_FORMAT = "mnistcompose-run-1"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistcompose.errors import InputError
-from mnistcompose.storage.shards import failing
+from mnistcompose.storage.files import failing
 
-from ..training.loop import History, learning_rate
+from ..training.history import History
+from ..training.recipe import learning_rate
 from .run import Run
 
 if TYPE_CHECKING:

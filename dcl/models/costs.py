@@ -8,8 +8,10 @@ from statistics import median
 import torch
 from torch import nn
 
-from ..training.loop import Recipe, loss_of, make_optimizer
-from .notation import Cost, Dcl, Layer, parse_layers
+from ..training.recipe import Recipe, make_optimizer
+from ..training.step import loss_of
+from .builder import Cost
+from .grammar import Dcl, Layer, parse_layers
 
 
 def break_even(fan_in: int, outputs: int) -> float:

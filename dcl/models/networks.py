@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from mnistcompose.errors import InputError
 
-from .notation import Network, parse_network
+from .builder import Network, parse_network
 
 VARIANTS = ("baseline", "A2", "A3S", "A3D", "B2", "B3S", "B3D")
 SHARE = 5  # a branch has one in so many of the replaced layer's filters

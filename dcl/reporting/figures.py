@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from mnistcompose.errors import InputError
 
-from ..experiments.run import to_digits, to_numbers
+from ..data.numbers import to_digits, to_numbers
 from ..experiments.run_file import FINISHED, Record, status_of
 from ..models.fusion import DCLLinear
-from ..models.notation import Dcl, parse_layers
-from ..training.loop import Normaliser
+from ..models.grammar import Dcl, parse_layers
+from ..training.device_data import Normaliser
 from .statistics import mean_and_std
 from .table import first_difference
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from ..experiments.run import MODELS
+from ..experiments.registry import MODELS
 from .statistics import mean_and_std, mean_interval
 from .table import Row, error_cell, markdown_table, paper_notation
 

@@ -1,78 +1,22 @@
 """What a report tells of stored runs, as plain data; `dcl.reporting.html` writes it down."""
 
-import io
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
+from typing import Any
 
 from mnistcompose import __version__
 from mnistcompose.building.verify import published_digests
-from mnistcompose.datasets.dataset import ComposedDigits
-from mnistcompose.digits.bank import load_digits
-from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.spec import LayoutSpec
-from mnistcompose.preview import compose_samples, sheet
-from mnistcompose.rendering.draws import draw
-from mnistcompose.rendering.render import labels
+from mnistcompose.errors import InputError
+from mnistcompose.layout.model import LayoutSpec
 
-from ..experiments.inference import Trained, error_by_position, load_trained, weigh, written
-from ..experiments.run import to_digits
 from ..experiments.run_file import Record
 from .charts import Chart, Dot, Line, dot_chart, line_chart
+from .misreadings import Reading, find_truth, reading_of
 from .published import agreement, as_sentences
 from .table import Row, model_order, summarise
 
 PLACES = ("run.json", "*/*.json", "*/*/run.json")  # of one run, of a grid, of several calls of `train`
-NUMBERS, IMAGES = 8, 12  # shown of the numbers that are misread most, and of the images
-MOST_CLASSES = 16  # of a digit, up to which there is a table of confusions
-_CHUNK = 100_000  # labels that are drawn at once
-_SHEET = 45, 9  # images on a contact sheet, and in a row
-_COLORS = 256  # of a contact sheet's palette
-
-
-class Misread(NamedTuple):
-    """A number that is misread often."""
-
-    number: str
-    images: int
-    errors: list[float | None]  # percent, by model
-    read_as: list[tuple[str, int]]  # the most frequent wrong answers, and how often they were given
-
-
-class Picture(NamedTuple):
-    """A misread image."""
-
-    png: bytes
-    place: int  # in the split
-    number: str
-    notes: list[str]  # what was read
-
-
-class Sure(NamedTuple):
-    """A run whose weights are kept, and the images on which it is furthest from the truth."""
-
-    name: str
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the measured images show, and what was read."""
-
-    sheet: bytes  # PNG
-    positions: list[tuple[str, list[float]]]  # by model, share of wrong digits at each position, percent
-    numbers: list[Misread]
-    digits: list[list[float]] | None  # percent of the digit (row) that was read as another (column)
-    missed: list[Picture]  # by the most runs
-    sure: list[Sure]
 
 
 @dataclass(frozen=True)
@@ -110,9 +54,6 @@ class Report:
     machines: list[tuple[dict[str, Any], int, float]]  # environment, runs, their seconds
     recipes: list[tuple[dict[str, Any], int]]
     networks: list[tuple[str, str, int]]  # model, notation, parameters
-
-
-# --- the whole ------------------------------------------------------------------------------------------------------
 
 
 def make_report(
@@ -234,9 +175,6 @@ def _refuse_mixed(records: Mapping[Path, Record]) -> None:
                 raise InputError(f"{other} and {path}: other {field}; give each set of runs a folder")
 
 
-# --- one dataset ----------------------------------------------------------------------------------------------------
-
-
 def _section(
     runs: Mapping[Path, Record],
     rows: list[Row],
@@ -248,7 +186,7 @@ def _section(
     layout = layouts.get(run.get("spec") or "")
     reading, unread = None, ""
     try:
-        reading = _read(runs, rows, find_truth(run, layouts, digits))
+        reading = reading_of(runs, rows, find_truth(run, layouts, digits))
     except InputError as error:
         unread = str(error)
     published = published_digests().get(run["dataset"], {})
@@ -295,214 +233,3 @@ def _charts(records: Sequence[Record], rows: Sequence[Row], colors: Mapping[str,
         ),
         dot_chart("A dot a model; bars are standard deviations over run seeds", "parameters", "error, %", dots, " %"),
     ]
-
-
-# --- what the images show -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """The images that a dataset's runs were measured on, made anew from the layout.
-
-    Attributes
-    ----------
-    numbers : int64 (N,)
-        What they show.
-    """
-
-    layout: LayoutSpec
-    digits: Path | None
-    data: ComposedDigits
-    numbers: NDArray[np.int64]
-
-    @property
-    def base(self) -> tuple[int, int]:
-        """Classes of a digit, and digits of a number."""
-        return self.data.classes, self.data.slots
-
-    def images(self, indices: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
-        """Images uint8 (n, 1, 28, 28)."""
-        if not len(indices):
-            return torch.empty((0, 1, 28, 28), dtype=torch.uint8)
-        images: torch.Tensor = self.data[np.asarray(indices).tolist()][0]
-        return images
-
-
-def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits: Path | None) -> Truth:
-    """Make a run's images anew; `run` is what determined it.
-
-    Raises
-    ------
-    InputError
-        Layout or digits are not at hand.
-    """
-    if not run.get("spec"):
-        raise InputError("natural images, of which this report knows neither pictures nor labels")
-    layout = layouts.get(run["spec"])
-    if layout is None:
-        raise InputError(f"no layout at hand has the digest {run['spec']:.12}; --layout FILE names it")
-    split, count = run["measured_on"], run["splits"][run["measured_on"]]["images"]
-    bank = load_digits(split, digits)
-    if bank.digest != run.get("digits"):
-        raise InputError(f"made of other digits (digest {run.get('digits')!s:.12}); --digits DIR names them")
-    data = ComposedDigits(layout, split, run.get("data_seed", 0), length=count, digits=digits)
-    pieces = [
-        labels(bank, draw(layout, split, start, min(start + _CHUNK, count), data.seed, bank))[0]
-        for start in range(0, count, _CHUNK)
-    ]
-    counts = {name: entry["images"] for name, entry in run["splits"].items() if name in ("train", "test")}
-    return Truth(layout.model_copy(update=counts), digits, data, np.concatenate(pieces))  # as many as were built
-
-
-def _read(runs: Mapping[Path, Record], rows: Sequence[Row], truth: Truth) -> Reading:
-    for path, record in runs.items():
-        wrong, predicted = _answers(record)
-        agreed = np.flatnonzero(truth.numbers[wrong] == predicted)
-        if len(agreed):
-            raise BuildError(
-                f"{path}: calls the answer to image {wrong[agreed[0]]} wrong, which is right; delete it to run it again"
-            )
-    by_model = {
-        model: list(group) for model, group in groupby(runs.values(), lambda record: record["determined_by"]["model"])
-    }
-    models = [row.model for row in rows]
-    return Reading(
-        _sheet(truth),
-        [(model, position_errors(by_model[model], truth)) for model in models],
-        worst_numbers([by_model[model] for model in models], truth),
-        digit_confusions(list(runs.values()), truth),
-        _missed(list(runs.values()), truth),
-        [_sure(trained, runs[path], truth) for path, trained in _kept(runs)],
-    )
-
-
-def _answers(record: Record) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the images that were misread, and the numbers that were read."""
-    return np.array(record["wrong"], np.int64), np.array(record["predicted"], np.int64)
-
-
-def position_errors(records: Sequence[Record], truth: Truth) -> list[float]:
-    """Share of wrong digits at each position, in percent; mean over the runs."""
-    shares = np.zeros((len(records), truth.base[1]))
-    for row, record in zip(shares, records, strict=True):
-        wrong, predicted = _answers(record)
-        if len(wrong):
-            row[:] = error_by_position(predicted, truth.numbers[wrong], *truth.base)
-            row *= len(wrong) / len(truth.numbers)
-    return [float(share) for share in shares.mean(0)]
-
-
-def worst_numbers(by_model: Sequence[Sequence[Record]], truth: Truth, most: int = NUMBERS) -> list[Misread]:
-    """The numbers of which all runs together misread the largest share.
-
-    Numbers that fewer images show than an average one are left out: their shares mean less.
-    """
-    values, place, counts = np.unique(truth.numbers, return_inverse=True, return_counts=True)
-    errors = np.stack([_misread(records, place, len(values)) for records in by_model])  # (models, numbers)
-    runs = np.array([len(records) for records in by_model])
-    shares = errors.sum(0) / (counts * runs.sum())
-    fair = counts >= counts.mean()
-    worst = [i for i in np.lexsort((values, -shares)) if fair[i] and shares[i]][:most]
-    answers: dict[int, Counter[int]] = {int(i): Counter() for i in worst}
-    for record in (record for records in by_model for record in records):
-        wrong, predicted = _answers(record)
-        for i, answer in zip(place[wrong].tolist(), predicted.tolist(), strict=True):
-            if i in answers:
-                answers[i][answer] += 1
-    return [
-        Misread(
-            written(int(values[i]), *truth.base),
-            int(counts[i]),
-            [100 * float(share) for share in errors[:, i] / (counts[i] * runs)],
-            [(written(answer, *truth.base), times) for answer, times in _most_common(answers[int(i)], 3)],
-        )
-        for i in worst
-    ]
-
-
-def _misread(records: Sequence[Record], place: NDArray[np.intp], length: int) -> NDArray[np.int64]:
-    """How often each number was misread."""
-    sums = [np.bincount(place[_answers(record)[0]], minlength=length) for record in records]
-    total: NDArray[np.int64] = np.sum(sums, axis=0, dtype=np.int64)
-    return total
-
-
-def _most_common(answers: Counter[int], most: int) -> list[tuple[int, int]]:
-    """As `Counter.most_common`, but the smaller of two that are as common comes first."""
-    return sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:most]
-
-
-def digit_confusions(records: Sequence[Record], truth: Truth) -> list[list[float]] | None:
-    """Percent of the appearances of a digit (row), anywhere in a number, that were read as another (column).
-
-    None where a digit has too many classes for a table.
-    """
-    classes, _ = truth.base
-    if classes > MOST_CLASSES:
-        return None
-    shown = np.bincount(to_digits(truth.numbers, *truth.base).ravel(), minlength=classes)
-    read = np.zeros((classes, classes))
-    for record in records:
-        wrong, predicted = _answers(record)
-        np.add.at(read, tuple(to_digits(each, *truth.base) for each in (truth.numbers[wrong], predicted)), 1)
-    np.fill_diagonal(read, 0)
-    shares: list[list[float]] = (100 * read / (np.maximum(shown, 1) * len(records))[:, None]).tolist()
-    return shares
-
-
-def _missed(records: Sequence[Record], truth: Truth, most: int = IMAGES) -> list[Picture]:
-    """The images that the most runs misread, first those on which they agree."""
-    answers: dict[int, Counter[int]] = {}
-    for record in records:
-        for index, answer in zip(record["wrong"], record["predicted"], strict=True):
-            answers.setdefault(index, Counter())[answer] += 1
-    worst = sorted(answers, key=lambda i: (-answers[i].total(), -max(answers[i].values()), i))[:most]
-    notes = [
-        [f"{written(a, *truth.base)}{f' ×{times}' if times > 1 else ''}" for a, times in _most_common(answers[i], 3)]
-        for i in worst
-    ]
-    return _pictures(worst, notes, truth)
-
-
-def _pictures(indices: Sequence[int], notes: Sequence[list[str]], truth: Truth) -> list[Picture]:
-    return [
-        Picture(_png(Image.fromarray(image)), index, written(int(truth.numbers[index]), *truth.base), said)
-        for image, index, said in zip(truth.images(indices)[:, 0].numpy(), indices, notes, strict=True)
-    ]
-
-
-def _kept(runs: Mapping[Path, Record]) -> list[tuple[Path, Trained]]:
-    """Of each model the first run whose weights are kept, and are those of the run as it is stored."""
-    found: dict[str, tuple[Path, Trained]] = {}
-    for path, record in runs.items():
-        run = record["determined_by"]
-        if run["model"] in found or not path.with_suffix(".pt").exists():
-            continue
-        trained = load_trained(path)
-        same = all(trained.identity.get(key) == run.get(key) for key in ("spec", "digits", "model", "seed", "epochs"))
-        if same and trained.epochs == run["epochs"]:
-            found[run["model"]] = path, trained
-    return list(found.values())
-
-
-def _sure(trained: Trained, record: Record, truth: Truth, most: int = IMAGES) -> Sure:
-    """Of the misread images those to whose true number the network gives the least probability."""
-    run = record["determined_by"]
-    wrong, _ = _answers(record)
-    guesses, of_guess, of_truth = weigh(trained, truth.images(wrong), truth.numbers[wrong], torch.device("cpu"))
-    worst = np.lexsort((wrong, of_truth))[:most]
-    notes = [[f"{written(int(guesses[i]), *truth.base)}, {100 * of_guess[i]:.0f} %"] for i in worst]
-    return Sure(f"{run['model']}, seed {run['seed']}", _pictures([int(wrong[i]) for i in worst], notes, truth))
-
-
-def _sheet(truth: Truth) -> bytes:
-    count, columns = _SHEET
-    samples = compose_samples(truth.layout, count, truth.data.seed, truth.digits)
-    brief = replace(samples, spec=truth.layout.model_copy(update={"description": ""}))  # the page tells it as text
-    return _png(sheet(brief, columns).quantize(_COLORS))
-
-
-def _png(picture: Image.Image) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
-    return content.getvalue()

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import LayoutSpec, bundled_names, load_spec
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.names import bundled_names, load_spec
 from mnistcompose.rendering.draws import draw
 
-from ..experiments.run import MODELS
+from ..experiments.registry import MODELS
 from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
 from ..models.networks import DCL, IMAGE_NETWORKS
 from .statistics import Difference, mean_and_std, paired_difference, sharing_sources

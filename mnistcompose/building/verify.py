@@ -13,23 +13,19 @@ from pydantic import ValidationError
 
 from ..digits.bank import DigitBank, load_digits
 from ..errors import BuildError, InputError
-from ..layout.spec import LayoutSpec, load_spec, spec_names
+from ..layout.model import LayoutSpec
+from ..layout.names import load_spec, spec_names
 from ..rendering.draws import ABSENT, numbers
+from ..storage.digests import block_digests, split_digest
+from ..storage.hdf5 import read_shard
 from ..storage.location import locate
-from ..storage.shards import (
-    BLOCK,
-    MANIFEST,
-    FileEntry,
-    Manifest,
-    ShardEntry,
-    SplitName,
-    block_digests,
-    read_manifest,
-    read_shard,
-    split_digest,
-)
-from .build import BUILD, OWN, SPLITS, Progress, compose, cores, is_intact, tell
+from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
+from ..storage.schema import BLOCK, SplitName
+from .config import SPLITS
+from .executors import Progress, cores, tell
+from .folder import BUILD, OWN, is_intact
 from .interruptible import map_on_threads
+from .worker import compose_shard
 
 _RUN = 50  # consecutive samples that are rendered again; divides BLOCK
 _PIECE = 10 * BLOCK  # samples that a thread renders at once
@@ -207,7 +203,7 @@ def _shard_problems(
         elif (np.where(source < 0, ABSENT, bank.labels[source]) != shard.digits).any():
             yield f"{path}: digits are not those of the source images"
         for start, stop in runs:
-            again = compose(bank, spec, entry.split, manifest.seed, start, stop, masks=manifest.masks)
+            again = compose_shard(bank, spec, entry.split, manifest.seed, start, stop, masks=manifest.masks)
             part = slice(start - entry.first, stop - entry.first)
             for name in manifest.form.columns:
                 if not np.array_equal(getattr(shard, name)[part], getattr(again, name)):
@@ -270,7 +266,7 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Path | None = None)
         bank = load_digits(split, digits)
 
         def piece(start: int) -> tuple[str, ...]:
-            shard = compose(bank, spec, split, seed, start, min(start + _PIECE, count))
+            shard = compose_shard(bank, spec, split, seed, start, min(start + _PIECE, count))
             return block_digests(shard.images, shard.labels)
 
         return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), cores()) for block in blocks]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..digits.bank import INK, DigitBank, Split, load_digits
 from ..errors import InputError
-from ..layout.spec import SIZE, LayoutSpec
+from ..layout.model import SIZE, LayoutSpec
 from ..rendering.crops import crops
 from ..rendering.draws import Draws, draw
 from ..rendering.geometry import geometry

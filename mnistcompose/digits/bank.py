@@ -67,6 +67,12 @@ _FAMILIES = {
     for name in (f"emnist-{kind}" for kind in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
 }
 _SUFFIXES = ("", ".gz", ".xz")
+MNIST_LICENSE = (
+    "CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/); made from MNIST, copyright Yann LeCun and "
+    "Corinna Cortes, a derivative work of the NIST datasets"
+)
+OTHER_LICENSE = "that of the digit set it was made from"
+
 _BUNDLED = Path(__file__).parents[1] / "data"
 
 

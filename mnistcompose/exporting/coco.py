@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rendering.draws import ABSENT
-from ..storage.shards import Shard, SplitName
+from ..storage.schema import Shard, SplitName
 from .source import Source, factors, image_set, key, png
 
 DATA = None

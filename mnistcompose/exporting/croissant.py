@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..building.build import MNIST_LICENSE
-from ..storage.shards import SplitName, file_digest
+from ..digits.bank import MNIST_LICENSE
+from ..storage.digests import file_digest
+from ..storage.schema import SplitName
 from .formats import Format, FormatName
 from .source import Source
 

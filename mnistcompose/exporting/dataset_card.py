@@ -4,8 +4,9 @@ from typing import Any
 
 import yaml
 
-from ..layout.spec import bundled_names, dump_spec, load_spec
-from ..storage.shards import UNITS
+from ..layout.names import bundled_names, load_spec
+from ..layout.reading import dump_spec
+from ..storage.schema import UNITS
 from .croissant import PAPER, is_mnist
 from .formats import Format, FormatName
 from .source import FACTORS, Source

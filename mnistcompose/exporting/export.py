@@ -12,22 +12,19 @@ from time import perf_counter
 from typing import Any
 
 from .. import __version__
-from ..building.build import SPLITS, Progress, human, locked, tell
+from ..building.config import SPLITS
+from ..building.executors import Progress, tell
 from ..building.verify import spec_of
 from ..errors import BuildError, InputError
-from ..layout.spec import dump_spec
+from ..layout.reading import dump_spec
+from ..quantities import human_bytes
+from ..storage.digests import block_digests, split_digest
+from ..storage.files import failing
+from ..storage.hdf5 import read_shard
 from ..storage.location import locate
-from ..storage.shards import (
-    MANIFEST,
-    Shard,
-    ShardEntry,
-    SplitName,
-    block_digests,
-    failing,
-    read_manifest,
-    read_shard,
-    split_digest,
-)
+from ..storage.locks import locked
+from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
+from ..storage.schema import Shard, SplitName
 from .croissant import croissant
 from .dataset_card import card
 from .formats import Format, FormatName, load_format
@@ -242,7 +239,9 @@ def _check_space(out: Path, fmt: Format, source: Source) -> None:
     with failing("use", out):
         free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.exists())).free
     if size > free:
-        raise InputError(f"{out}: {source.spec.name} needs at least {human(size)}, the disk has {human(free)} free")
+        raise InputError(
+            f"{out}: {source.spec.name} needs at least {human_bytes(size)}, the disk has {human_bytes(free)} free"
+        )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
 from ..errors import InputError
-from ..storage.shards import Shard, SplitName
+from ..storage.schema import Shard, SplitName
 from .source import Source
 
 FormatName = Literal["idx", "webdataset", "parquet", "png", "npz", "coco"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..storage.shards import Shard, SplitName, column_type
+from ..storage.schema import Shard, SplitName, column_type
 from .source import FACTORS, Source
 
 DATA = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..storage.shards import Shard, SplitName, column_type
+from ..storage.schema import Shard, SplitName, column_type
 from .source import Source
 
 DATA = None

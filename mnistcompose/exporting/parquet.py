@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..storage.shards import BLOCK, UNITS, Shard, SplitName, column_type
+from ..storage.schema import BLOCK, UNITS, Shard, SplitName, column_type
 from .source import FACTORS, Source, files_of, key, png
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..storage.shards import Form, Shard, SplitName, column_type
+from ..storage.schema import SampleSchema, Shard, SplitName, column_type
 from .source import FACTORS, PARTS, Source, decimals, image_set, key, png
 
 DATA = "{split}/**"
@@ -51,7 +51,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 def _columns(source: Source) -> list[str]:
     """Headings of the factors: one a digit, or several, as in `rotation_0`, `center_x_0`, `center_y_0`."""
-    assert all(np.prod(column_type(name, Form(1))[1]) == len(PARTS.get(name, [""])) for name in FACTORS)  # noqa: S101
+    assert all(np.prod(column_type(name, SampleSchema(1))[1]) == len(PARTS.get(name, [""])) for name in FACTORS)  # noqa: S101
     return [
         "_".join(filter(None, (name, part, str(slot))))
         for name in FACTORS

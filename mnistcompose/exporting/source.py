@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..layout.spec import LayoutSpec
-from ..storage.shards import COLUMNS, Form, Manifest, Shard, SplitName
+from ..layout.model import LayoutSpec
+from ..storage.manifest import Manifest
+from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
 
 FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
 PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors that are several numbers a digit
@@ -41,7 +42,7 @@ class Source:
         return len(self.spec.slots)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> SampleSchema:
         """What the samples look like."""
         return self.manifest.form
 

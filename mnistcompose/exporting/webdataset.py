@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ..storage.shards import Shard, SplitName
+from ..storage.schema import Shard, SplitName
 from .source import Source, factors, files_of, key, png
 
 DATA = "{split}-*.tar"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank, Split
 from ..errors import InputError
-from ..layout.spec import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
+from ..layout.model import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
 
 POSITION = 4096  # quanta a slot unit
 SCALE = 4096  # quanta of a factor

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank
-from ..layout.spec import UNIT, Fit, LayoutSpec
+from ..layout.model import UNIT, Fit, LayoutSpec
 from .crops import crops
 from .draws import POSITION, SCALE, Draws, sines
 from .kernel import FIXED, ONE

@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from ..digits.bank import INK
-from ..layout.spec import SIZE
+from ..layout.model import SIZE
 from .draws import POSITION
 
 NORMALS = 4096  # length of the table of normal quantiles

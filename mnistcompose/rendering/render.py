@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank
 from ..errors import InputError
-from ..layout.spec import SIZE, LayoutSpec, Window
+from ..layout.model import SIZE, LayoutSpec, Window
 from .crops import call_compiled, crops
 from .draws import ABSENT, SCALE, Draws, numbers, sines
 from .general_kernel import compose_scene

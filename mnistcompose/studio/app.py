@@ -26,9 +26,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BuildError, InputError
-from ..layout.spec import LayoutError, LayoutSpec, Problem, parse_spec
+from ..layout.model import LayoutSpec
+from ..layout.problems import LayoutError, Problem
+from ..layout.reading import parse_spec
 from ..rendering.draws import ABSENT
-from ..storage.shards import write_file
+from ..storage.files import write_file
 from .samples import Samples, compose_samples
 from .text import revise
 

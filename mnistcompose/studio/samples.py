@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..digits.bank import load_digits
-from ..layout.spec import LayoutSpec
-from ..rendering.draws import draw
-from ..rendering.render import Boxes, Images, labels, render_with_masks
+from ..layout.model import LayoutSpec
+from ..rendering.compose import compose
+from ..rendering.render import Boxes, Images
 from .overlap import overlap
 
 COUNT = 64  # samples on the page
@@ -49,7 +50,13 @@ def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Path | None
         A digit leaves no ink at its size, or the numbers are too large for labels.
     """
     bank = load_digits("train", digits)
-    draws = draw(spec, "train", first, first + COUNT, seed, bank)
-    numbers, shown = labels(bank, draws)
-    images, boxes, masks = render_with_masks(bank, spec, draws)
-    return Samples(images, boxes, numbers, shown, overlap(masks), bank.classes ** len(spec.slots))
+    made = compose(bank, spec, "train", seed, first, first + COUNT, masks=True)
+    masks = cast(Images, made.masks)
+    return Samples(
+        made.images,
+        made.boxes,
+        made.labels,
+        made.digits,
+        overlap(masks),
+        bank.classes ** len(spec.slots),
+    )

@@ -9,7 +9,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from ..errors import InputError
-from ..layout.spec import dump_fields, on_one_line, read_fields
+from ..layout.reading import read_fields
+from ..layout.yaml import dump_fields, on_one_line
 
 MAX_KEPT = (
     32 << 10

@@ -25,11 +25,14 @@ from mnistcompose import (
     load_spec,
     verify,
 )
-from mnistcompose.building import build as builder
+from mnistcompose.building import folder
 from mnistcompose.building import verify as verification
-from mnistcompose.layout.spec import LayoutSpec, parse_spec
-from mnistcompose.storage import shards
-from mnistcompose.storage.shards import manifest_bytes, read_manifest, read_shard, split_digest
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.reading import parse_spec
+from mnistcompose.storage.digests import block_digests, split_digest
+from mnistcompose.storage.hdf5 import encode, read_shard
+from mnistcompose.storage.manifest import manifest_bytes, read_manifest
+from mnistcompose.storage.schema import COLUMNS, Shard
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 2300, "test": 1000}
@@ -41,7 +44,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def temporary(root: Path) -> list[Path]:
-    return [*root.glob("*.tmp"), *root.glob(builder.LOCK)]
+    return [*root.glob("*.tmp"), *root.glob(folder.LOCK)]
 
 
 @pytest.fixture(scope="module")
@@ -442,17 +445,17 @@ def test_a_second_process_is_refused_until_the_first_dies(tmp_path: Path):
     assert len(errors.splitlines()) == 1
     process.kill()
     process.communicate()
-    with builder._locked(root):
-        assert (root / builder.LOCK).exists()
-    assert not (root / builder.LOCK).exists()
+    with folder.folder_lock(root):
+        assert (root / folder.LOCK).exists()
+    assert not (root / folder.LOCK).exists()
 
 
 def test_a_forked_worker_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path):
     code = """
 import os, sys, time
 from pathlib import Path
-from mnistcompose.building import build as builder
-with builder._locked(Path(sys.argv[1])):
+from mnistcompose.building import folder
+with folder.folder_lock(Path(sys.argv[1])):
     child = os.fork()
     if not child:
         os.close(1)
@@ -466,7 +469,7 @@ with builder._locked(Path(sys.argv[1])):
     child = int(process.stdout)
     try:
         os.kill(child, 0)
-        with builder._locked(tmp_path):
+        with folder.folder_lock(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -474,10 +477,10 @@ with builder._locked(Path(sys.argv[1])):
 
 def test_the_lock_is_of_the_file_that_is_there(tmp_path: Path):
     """A builder that gets hold of a lock file which its owner has just removed must not believe in it."""
-    with builder._locked(tmp_path):
-        (tmp_path / builder.LOCK).unlink()
-        with builder._locked(tmp_path):
-            assert (tmp_path / builder.LOCK).exists()
+    with folder.folder_lock(tmp_path):
+        (tmp_path / folder.LOCK).unlink()
+        with folder.folder_lock(tmp_path):
+            assert (tmp_path / folder.LOCK).exists()
 
 
 # --- verify ---------------------------------------------------------------------------------------------------------
@@ -543,11 +546,11 @@ def forge(root: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None
     train = manifest.splits["train"]
     entry = train.shards[1]
     shard = read_shard(root / entry.name, entry.sha256)
-    arrays = {name: getattr(shard, name).copy() for name in shards.COLUMNS}
+    arrays = {name: getattr(shard, name).copy() for name in COLUMNS}
     change(arrays)
-    forged = b"".join(shards.encode(shards.Shard(**{**vars(shard), **arrays})))
+    forged = b"".join(encode(Shard(**{**vars(shard), **arrays})))
     (root / entry.name).write_bytes(forged)
-    blocks = list(shards.block_digests(arrays["images"], arrays["labels"]))
+    blocks = list(block_digests(arrays["images"], arrays["labels"]))
     changed = {"sha256": hashlib.sha256(forged).hexdigest(), "bytes": len(forged), "blocks": blocks}
     entries = [train.shards[0], entry.model_copy(update=changed), train.shards[2]]
     digest = split_digest(block for each in entries for block in each.blocks)

@@ -13,8 +13,7 @@ from clusters import Cluster, until
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building.cluster import cluster, is_exposed
 from mnistcompose.cli import cli
-from mnistcompose.digits.bank import load_digits
-from mnistcompose.storage.shards import read_manifest
+from mnistcompose.storage.manifest import read_manifest
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 40_000, "test": 2000}
@@ -148,11 +147,15 @@ def test_a_worker_of_another_version_that_joins_is_refused(empty: Cluster, tmp_p
 
 
 def test_a_worker_without_the_digits_is_named(three: Cluster, tmp_path):
-    from mnistcompose.building.build import _Task
+    from dataclasses import replace
+
+    from mnistcompose.building.config import make_config
+    from mnistcompose.building.worker import Task
 
     digits = tmp_path / "digits"
-    task = _Task(SPEC, digits, load_digits("train").digest, "train", 0, 0, 1000, tmp_path, "x.h5", "none", False)
-    from mnistcompose.building.build import make_shard
+    config = replace(make_config(SPEC), digits=digits)
+    task = Task(config, "train", 0, 1000, tmp_path, "x.h5")
+    from mnistcompose.building.worker import make_shard
 
     with cluster(three.address) as (executor, _):
         error = executor.submit(make_shard, task).exception(timeout=60)

@@ -3,7 +3,7 @@
 import pytest
 
 from mnistcompose.building.verify import make_digests, published_digests
-from mnistcompose.layout.spec import load_spec, spec_names
+from mnistcompose.layout.names import load_spec, spec_names
 
 
 def test_every_bundled_dataset_has_a_published_digest():

@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mnistcompose import InputError, build, export, load_digits, load_spec, verify
-from mnistcompose.building.build import compose
+from mnistcompose.building.worker import compose_shard
 from mnistcompose.cli import cli
-from mnistcompose.layout.spec import extra_names
+from mnistcompose.layout.names import extra_names
 from mnistcompose.rendering.draws import ABSENT
-from mnistcompose.storage.shards import read_manifest, read_shard
+from mnistcompose.storage.hdf5 import read_shard
+from mnistcompose.storage.manifest import read_manifest
 
 BANK = load_digits("train")
 COUNT = 1500
@@ -38,7 +39,10 @@ def test_a_build_holds_what_the_layout_gives(folders, name):
     report = verify(folders[name], rerender=-1)
     assert report.problems == ()
     assert report.rendered == COUNT + 100
-    manifest, wanted = read_manifest(folders[name]), compose(BANK, load_spec(name), "train", 0, 0, COUNT, masks=True)
+    manifest, wanted = (
+        read_manifest(folders[name]),
+        compose_shard(BANK, load_spec(name), "train", 0, 0, COUNT, masks=True),
+    )
     with h5py.File(folders[name] / "train.h5") as whole:  # as anyone reads it, through the virtual file
         for column in manifest.form.columns:
             assert np.array_equal(whole[column][...], getattr(wanted, column))
@@ -94,7 +98,7 @@ def test_datasets_give_images_as_torch_has_them(folders, name):
     from mnistcompose import ComposedDigits, ShardedDigits
 
     spec = load_spec(name)
-    wanted = compose(BANK, spec, "train", 0, 0, COUNT)
+    wanted = compose_shard(BANK, spec, "train", 0, 0, COUNT)
     channels_first = wanted.images[:, None] if wanted.images.ndim == 3 else np.moveaxis(wanted.images, -1, 1)
     shown = np.where(wanted.digits == ABSENT, 10, wanted.digits)
     for target, truth in (
@@ -148,7 +152,7 @@ def test_coco_holds_the_boxes_and_masks_of_the_digits_that_are_there(folders, tm
     coco = pytest.importorskip("pycocotools.coco")
     export(folders["MNIST-boxes"], tmp_path / "coco", "coco")
     found = coco.COCO(tmp_path / "coco" / "annotations" / "instances_train.json")
-    wanted = compose(BANK, load_spec("MNIST-boxes"), "train", 0, 0, COUNT, masks=True)
+    wanted = compose_shard(BANK, load_spec("MNIST-boxes"), "train", 0, 0, COUNT, masks=True)
     assert len(found.anns) == (wanted.digits != ABSENT).sum()
     for index in (0, 1, 2, 700, COUNT - 1):
         annotations = found.loadAnns(found.getAnnIds(index))
@@ -163,14 +167,14 @@ def test_coco_holds_the_boxes_and_masks_of_the_digits_that_are_there(folders, tm
 
 def test_npz_holds_the_masks(folders, tmp_path):
     export(folders["MNIST-colour"], tmp_path / "npz", "npz", splits=("train",))
-    wanted = compose(BANK, load_spec("MNIST-colour"), "train", 0, 0, COUNT, masks=True)
+    wanted = compose_shard(BANK, load_spec("MNIST-colour"), "train", 0, 0, COUNT, masks=True)
     with np.load(tmp_path / "npz" / "train.npz", allow_pickle=False) as arrays:
         assert np.array_equal(arrays["images"], wanted.images)
         assert np.array_equal(arrays["masks"], wanted.masks)
 
 
 def test_colour_survives_png_tars_and_parquet(folders, tmp_path):
-    wanted = compose(BANK, load_spec("MNIST-colour"), "train", 0, 0, COUNT).images
+    wanted = compose_shard(BANK, load_spec("MNIST-colour"), "train", 0, 0, COUNT).images
     for kind in ("png", "webdataset"):
         export(folders["MNIST-colour"], tmp_path / kind, kind, splits=("train",))
     file = next((tmp_path / "png" / "train").rglob("0000000012.png"))

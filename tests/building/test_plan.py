@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnistcompose import InputError, build, load_spec
-from mnistcompose.building.build import plan_build
+from mnistcompose.building.plan import plan_build
 from mnistcompose.cli import cli
 
 SPEC = load_spec("MNIST-II-03")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnistcompose.cli.shared import print_table
-from mnistcompose.layout.spec import extra_names, spec_names
+from mnistcompose.layout.names import extra_names, spec_names
 
 MNISTCOMPOSE = Path(sysconfig.get_path("scripts")) / "mnistcompose"
 

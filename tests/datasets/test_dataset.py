@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Subset
 from torchvision.transforms import v2
 
 from mnistcompose import BuildError, ComposedDigits, InputError, ShardedDigits, build, load_spec
-from mnistcompose.datasets import dataset
+from mnistcompose.datasets import composed, sharded
 
 SPEC = load_spec("MNIST-III-10")
 TRAIN, TEST = 2300, 400
@@ -37,7 +37,7 @@ def resident(request):
     """Whether a split as small as these is read whole."""
     with pytest.MonkeyPatch.context() as patch:
         if not request.param:
-            patch.setattr(dataset, "_RESIDENT", 0)
+            patch.setattr(sharded, "_RESIDENT", 0)
         yield request.param
 
 
@@ -343,7 +343,7 @@ def test_without_torch_the_remedy_is_named(tmp_path, name):
 @given(length=st.integers(0, 700), batch_size=st.integers(1, 300), threads=st.integers(1, 3))
 def test_batches_made_ahead_are_the_split_in_order(length, batch_size, threads):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "_CHUNK", 100)
+        patch.setattr(composed, "_CHUNK", 100)
         data = ComposedDigits(SPEC, "train", length=length, target="digits")
         batches = list(data.batches(batch_size, threads))
     assert [len(images) for images, _ in batches[:-1]] == [batch_size] * (len(batches) - 1)

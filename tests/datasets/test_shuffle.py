@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from mnistcompose import BlockShuffle, ComposedDigits, InputError, ShardedDigits, build, load_spec
-from mnistcompose.datasets import dataset
+from mnistcompose.datasets import sharded
 
 SIZES = {
     "length": st.integers(0, 3000),
@@ -77,7 +77,7 @@ def test_a_small_dataset_is_one_pool():
 
 
 def test_a_compressed_shard_is_read_once_an_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_RESIDENT", 0)
+    monkeypatch.setattr(sharded, "_RESIDENT", 0)
     build(load_spec("MNIST-II-05"), tmp_path / "x", train=6500, test=0, shard_size=1000, compression="gzip")
     data = ShardedDigits(tmp_path / "x", "train")
     data._most = 4  # two pools

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import specs
 
-from mnistcompose.datasets.dataset import ComposedDigits
+from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
 from mnistcompose.digits.bank import DigitBank, load_digits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import load_spec, parse_spec, spec_names
+from mnistcompose.layout.names import load_spec, spec_names
+from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.draws import draw
 from mnistcompose.rendering.render import render
 

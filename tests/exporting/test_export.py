@@ -18,7 +18,9 @@ from PIL import Image
 from mnistcompose import BuildError, InputError, build, export, load_spec
 from mnistcompose.cli import cli
 from mnistcompose.exporting.source import FACTORS
-from mnistcompose.storage.shards import block_digests, read_manifest, read_shard, split_digest
+from mnistcompose.storage.digests import block_digests, split_digest
+from mnistcompose.storage.hdf5 import read_shard
+from mnistcompose.storage.manifest import read_manifest
 
 FORMATS = ("idx", "webdataset", "parquet", "png", "npz", "coco")
 Arrays = tuple[np.ndarray, np.ndarray]  # images uint8 (n, 28, 28), labels int64 (n,)

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from mnistcompose import BuildError, InputError, load_digits, load_spec, spec_names
-from mnistcompose.building.build import compose
-from mnistcompose.layout.spec import dump_spec, parse_spec
+from mnistcompose.building.worker import compose_shard
+from mnistcompose.layout.reading import dump_spec, parse_spec
 
 SECONDS, BYTES = 2.0, 1 << 30
 ODD: list[Any] = [
@@ -116,7 +116,7 @@ def test_specs(trials, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = [dump_spec(load_spec(name)).encode() for name in spec_names()]
     bank, taken = load_digits("train"), 0
-    compose(bank, load_spec("MNIST-II-01"), "train", 0, 0, 0)  # compiles the kernel, if need be
+    compose_shard(bank, load_spec("MNIST-II-01"), "train", 0, 0, 0)  # compiles the kernel, if need be
     for _, random in trials("mutated specs", 1500, 100_000):
         text = random.choice(texts)
         if random.random() < 0.5:
@@ -128,7 +128,7 @@ def test_specs(trials, tmp_path, monkeypatch):
             spec = parse_spec(content, "mutated.yaml")
             parse_spec(dump_spec(spec))
             if random.random() < 0.1:
-                compose(bank, spec, "train", 0, 0, 2)
+                compose_shard(bank, spec, "train", 0, 0, 2)
 
         taken += try_input(use, content)
     assert taken > 0
@@ -176,8 +176,8 @@ def test_idx_files(trials, tmp_path):
 
 def test_notations(trials):
     pytest.importorskip("torch")
+    from dcl.models.builder import plan_network
     from dcl.models.networks import VARIANTS, lenet_notation
-    from dcl.models.notation import plan_network
 
     texts = [lenet_notation(1000, variant).encode() for variant in VARIANTS]
     texts += [b"C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-FC512[2x128]-D0.5-OUT", b"C3@8[64+32S]-MP2-FC50-OUT[3x20D]"]

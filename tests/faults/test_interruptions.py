@@ -19,7 +19,8 @@ from clusters import Cluster, until
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building import build as builder
-from mnistcompose.storage import shards
+from mnistcompose.building import folder
+from mnistcompose.storage.manifest import MANIFEST
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 60_000, "test": 2000}
@@ -251,7 +252,7 @@ def test_the_lock_of_a_dead_process(trials, whole, tmp_path):
     for _, random in trials("stale lock", 2, 20):
         root = tmp_path / "x"
         root.mkdir()
-        (root / builder.LOCK).write_bytes(random.randbytes(random.randrange(20)))
+        (root / folder.LOCK).write_bytes(random.randbytes(random.randrange(20)))
         again(root, whole)
 
 
@@ -281,7 +282,7 @@ def test_nothing_is_kept_that_was_not_written(trials, tmp_path, monkeypatch):
         content = shard.read_bytes()
         shard.write_bytes(content[: random.randrange(len(content))])
         if random.random() < 0.5:
-            (root / shards.MANIFEST).unlink()
+            (root / MANIFEST).unlink()
         build(SPEC, root, **size)
         assert hashes(root) == expected
         shutil.rmtree(root)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from mnistcompose.digits.bank import INK
-from mnistcompose.layout.spec import Fit, Window
+from mnistcompose.layout.model import Fit, Window
 from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE
 
 UNIT = 20  # canvas pixels a slot unit

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from mnistcompose.layout.spec import LayoutSpec
+from mnistcompose.layout.model import LayoutSpec
 
 FLIPS = st.sampled_from(["none", "horizontal", "vertical", "both"])
 

@@ -7,18 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import (
-    Choice,
-    Fit,
-    FlipChoice,
-    LayoutError,
-    LayoutSpec,
-    dump_spec,
-    load_spec,
-    parse_spec,
-    spec_names,
-    support,
-)
+from mnistcompose.layout.model import Choice, Fit, FlipChoice, LayoutSpec, support
+from mnistcompose.layout.names import load_spec, spec_names
+from mnistcompose.layout.problems import LayoutError
+from mnistcompose.layout.reading import dump_spec, parse_spec
 
 GOOD = "name: x\nslots:\n  - center: [0, 0]\n"
 SLOT = GOOD + "    "

@@ -8,7 +8,9 @@ from scipy import stats
 
 from mnistcompose import load_digits
 from mnistcompose.digits.bank import DigitBank
-from mnistcompose.layout.spec import NORMAL_CUT, load_spec, parse_spec, spec_names
+from mnistcompose.layout.model import NORMAL_CUT
+from mnistcompose.layout.names import load_spec, spec_names
+from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE, draw, draw_at
 
 BANK = load_digits("train")

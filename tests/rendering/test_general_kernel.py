@@ -11,7 +11,8 @@ from reference import render_one
 from strategies import scenes, specs
 
 from mnistcompose import InputError, draw, load_digits, load_spec
-from mnistcompose.layout.spec import extra_names, parse_spec, spec_names
+from mnistcompose.layout.names import extra_names, spec_names
+from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.draws import ABSENT
 from mnistcompose.rendering.render import labels, numbers, render, render_with_masks
 

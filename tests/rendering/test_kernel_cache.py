@@ -14,7 +14,7 @@ import mnistcompose
 CODE = """
 import mnistcompose.rendering.render as module
 from mnistcompose import draw, load_digits
-from mnistcompose.layout.spec import parse_spec
+from mnistcompose.layout.reading import parse_spec
 bank = load_digits("test")
 spec = parse_spec("name: x\\nslots: [{center: [0, 0]}]\\n")
 print(module.__file__, module.render(bank, spec, draw(spec, "test", 0, 3, 0, bank))[0].shape)

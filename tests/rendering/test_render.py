@@ -10,7 +10,9 @@ from strategies import specs
 
 from mnistcompose.digits.bank import DigitBank, load_digits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import SIZE, load_spec, parse_spec, spec_names
+from mnistcompose.layout.model import SIZE
+from mnistcompose.layout.names import load_spec, spec_names
+from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.draws import GREY, SHARE, draw
 from mnistcompose.rendering.render import labels, render
 

@@ -7,7 +7,7 @@ from clusters import Cluster
 from mnistcompose import BuildError, InputError, ShardedDigits, build, load_spec, verify
 from mnistcompose.building.cluster import cluster
 from mnistcompose.storage.location import cache_folder, is_local, locate
-from mnistcompose.storage.shards import read_manifest
+from mnistcompose.storage.manifest import read_manifest
 
 pytest.importorskip("upath")
 moto = pytest.importorskip("moto.server")

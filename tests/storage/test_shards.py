@@ -12,26 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnistcompose import BuildError, InputError
-from mnistcompose.storage.shards import (
-    BLOCK,
-    COLUMNS,
-    Compression,
-    FileEntry,
-    Form,
-    Manifest,
-    Shard,
-    ShardEntry,
-    SplitEntry,
-    block_digests,
-    encode,
-    manifest_bytes,
-    read_manifest,
-    read_shard,
-    shard_name,
-    split_digest,
-    virtual_bytes,
-    write_file,
-)
+from mnistcompose.storage.digests import block_digests, split_digest
+from mnistcompose.storage.files import write_file
+from mnistcompose.storage.hdf5 import encode, read_shard, virtual_bytes
+from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
+from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, SampleSchema, Shard, shard_name
 
 ZEROS = "0" * 64
 
@@ -94,7 +79,7 @@ def test_a_shard_reads_back_and_has_the_same_bytes_every_time(tmp_path_factory, 
     write_file(path, content)
     assert same(read_shard(path, sha256(content)), part)
     if compression == "none":
-        assert 0 <= len(content) - count * Form(slots).sample_bytes < 20_000
+        assert 0 <= len(content) - count * SampleSchema(slots).sample_bytes < 20_000
 
 
 def test_shards_made_at_once_have_the_bytes_of_shards_made_alone():
@@ -108,7 +93,12 @@ def test_no_file_says_when_it_was_made(tmp_path: Path):
     entry = put(tmp_path, part)
 
     def all_forms() -> list[bytes]:
-        return [encoded(part), encoded(part, "gzip"), virtual_bytes([entry], Form(3)), virtual_bytes([], Form(3))]
+        return [
+            encoded(part),
+            encoded(part, "gzip"),
+            virtual_bytes([entry], SampleSchema(3)),
+            virtual_bytes([], SampleSchema(3)),
+        ]
 
     before = all_forms()
     time.sleep(1.1)  # HDF5 counts whole seconds
@@ -233,7 +223,7 @@ def test_what_is_no_shard_is_refused_in_one_line(tmp_path: Path, kind: str):
 def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeypatch):
     parts = [shard(1000), shard(500, seed=1, first=1000)]
     entries = [put(tmp_path / ".", part, index, 2) for index, part in enumerate(parts)]
-    content = virtual_bytes(entries, Form(3))
+    content = virtual_bytes(entries, SampleSchema(3))
     (tmp_path / "train.h5").write_bytes(content)
     monkeypatch.chdir("/")
     with h5py.File(tmp_path / "train.h5") as file:

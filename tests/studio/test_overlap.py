@@ -8,7 +8,8 @@ from strategies import specs
 
 from mnistcompose import InputError, draw, load_digits, load_spec
 from mnistcompose.digits.bank import INK
-from mnistcompose.layout.spec import LayoutSpec, parse_spec
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.render import render_with_masks
 from mnistcompose.studio.overlap import overlap
 

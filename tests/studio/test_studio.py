@@ -26,7 +26,9 @@ from strategies import specs
 
 from mnistcompose import draw, load_digits, load_spec, spec_names
 from mnistcompose.cli import main
-from mnistcompose.layout.spec import LayoutSpec, dump_spec, parse_spec, read_fields, read_source
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.names import read_source
+from mnistcompose.layout.reading import dump_spec, parse_spec, read_fields
 from mnistcompose.rendering.render import labels, render
 from mnistcompose.studio.app import MAX_BODY, Draft, make_app
 from mnistcompose.studio.text import revise

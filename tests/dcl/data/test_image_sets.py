@@ -26,7 +26,8 @@ from dcl.experiments.run_file import read_records
 from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
 from dcl.reporting.table import paper_table2, summarise
 from dcl.reporting.table2 import TOP5, paper_gain, pivot
-from dcl.training.loop import Recipe, evaluate, learning_rate
+from dcl.training.evaluation import evaluate
+from dcl.training.recipe import Recipe, learning_rate
 from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
 

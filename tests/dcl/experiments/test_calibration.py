@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
 from mnistcompose.cli import main
-from mnistcompose.datasets.dataset import ComposedDigits
+from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.spec import Normal, Uniform, load_spec, parse_spec
+from mnistcompose.layout.model import Normal, Uniform
+from mnistcompose.layout.names import load_spec
+from mnistcompose.layout.reading import parse_spec
 
 TEXT = """
 name: x

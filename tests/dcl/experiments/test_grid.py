@@ -20,17 +20,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcl.data.numbers import Dataset, open_dataset
 from dcl.experiments import run as experiment
 from dcl.experiments.grid import grid, process_pool, run_grid
 from dcl.experiments.inference import load_trained
-from dcl.experiments.run import Dataset, Run, open_dataset, run_one
+from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
 from dcl.reporting.table import check_alike, error_cell, summarise
-from dcl.training.loop import Recipe
-from mnistcompose.building.build import LockedError, build, locked
+from dcl.training.recipe import Recipe
+from mnistcompose.building.build import build
 from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.spec import load_spec
+from mnistcompose.layout.names import load_spec
+from mnistcompose.storage.locks import LockedError, locked
 
 QUICK = Recipe(batch_size=32, lr=0.05)
 WILD = Recipe(batch_size=32, lr=1e30, warmup=0.0)

@@ -19,19 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from dcl.data.numbers import Dataset, open_dataset, to_numbers
 from dcl.experiments import run as experiment
 from dcl.experiments.grid import grid, process_pool, run_grid
 from dcl.experiments.inference import error_by_position, load_trained
 from dcl.experiments.preprocessing import prepare, read_picture, resampling
-from dcl.experiments.run import (
-    MODELS,
-    Dataset,
-    Run,
-    check_model,
-    open_dataset,
-    run_one,
-    to_numbers,
-)
+from dcl.experiments.registry import MODELS, check_model
+from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
 from dcl.reporting.statistics import holm, mean_and_std, paired_difference, sharing_sources
 from dcl.reporting.table import (
@@ -43,11 +37,13 @@ from dcl.reporting.table import (
     paper_table,
     summarise,
 )
-from dcl.training.loop import Recipe, evaluate
+from dcl.training.evaluation import evaluate
+from dcl.training.recipe import Recipe
 from mnistcompose.building.build import build
 from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.spec import dump_spec, load_spec
+from mnistcompose.layout.names import load_spec
+from mnistcompose.layout.reading import dump_spec
 
 QUICK = Recipe(batch_size=32, lr=0.05)
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcl.models.builder import parse_network, plan_network
 from dcl.models.costs import bilinear_counterpart, break_even, measure, total
-from dcl.models.notation import parse_network, plan_network
 from mnistcompose.cli import main
 
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dcl.models.builder import OUTPUT_BIAS
 from dcl.models.fusion import MAX_SLOPE, Bilinear, DCLConv2d, DCLLinear, fuse
 from dcl.models.networks import lenet
-from dcl.models.notation import OUTPUT_BIAS
 from mnistcompose.errors import InputError
 
 few = settings(max_examples=25, deadline=None)

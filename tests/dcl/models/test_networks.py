@@ -3,6 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcl.models.builder import plan_network
+from dcl.models.grammar import parse_layers
 from dcl.models.networks import (
     IMAGE_NETWORKS,
     VARIANTS,
@@ -12,7 +14,6 @@ from dcl.models.networks import (
     lenet,
     lenet_notation,
 )
-from dcl.models.notation import parse_layers, plan_network
 from mnistcompose.errors import InputError
 
 

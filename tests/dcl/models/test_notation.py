@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcl.models.bilinear import BilinearConv2d, BilinearLinear
+from dcl.models.builder import parse_network, plan_network
 from dcl.models.fusion import DCLConv2d, DCLLinear
-from dcl.models.notation import parse_layers, parse_network, plan_network
+from dcl.models.grammar import parse_layers
 from dcl.models.residual import ResidualBlock
 from mnistcompose.cli import main
 from mnistcompose.errors import InputError

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 
 from dcl.models.networks import lenet
 from dcl.models.oracle import Oracle, number_log_probabilities
-from dcl.training.loop import loss_of
+from dcl.training.step import loss_of
 
 
 def test_the_oracle_is_a_lenet_a_position():

@@ -107,7 +107,8 @@ def test_the_command_writes_picture_and_numbers(number, tmp_path):
 
 def test_figure_5_from_trained_networks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from mnistcompose.layout.spec import dump_spec, load_spec
+    from mnistcompose.layout.names import load_spec
+    from mnistcompose.layout.reading import dump_spec
 
     small = load_spec("MNIST-II-05").model_copy(update={"train": 600, "test": 200})
     (tmp_path / "small.yaml").write_text(dump_spec(small))

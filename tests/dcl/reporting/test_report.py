@@ -17,12 +17,15 @@ from dcl.experiments.inference import load_trained, weigh
 from dcl.experiments.run_file import read_records
 from dcl.reporting.charts import BOTTOM, LEFT, RIGHT, TOP, Dot, Line, Scale, dot_chart, line_chart, scale_over, ticks
 from dcl.reporting.html import as_html, as_markdown, in_markdown
-from dcl.reporting.report import PLACES, digit_confusions, find_truth, make_report, position_errors, worst_numbers
+from dcl.reporting.misreadings import digit_confusions, find_truth, position_errors, worst_numbers
+from dcl.reporting.report import PLACES, make_report
 from dcl.reporting.table import COLUMNS, summarise
+from dcl.training import loop
 from mnistcompose.cli import main
-from mnistcompose.datasets.dataset import ComposedDigits
+from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.spec import dump_spec, load_spec, spec_names
+from mnistcompose.layout.names import load_spec, spec_names
+from mnistcompose.layout.reading import dump_spec
 
 STORED = Path(__file__).parents[3] / "results" / "table1"
 BUNDLED = [load_spec(name) for name in spec_names()]
@@ -472,13 +475,12 @@ def test_events_are_those_of_the_run_once(kept, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     monkeypatch.chdir(tmp_path)
     from dcl.experiments import tensorboard as module
-    from dcl.training.loop import loop as training
 
     log = tmp_path / "log" / "MNIST-II-01" / "A2-0"
     command = ["train", str(kept.parent / "small.yaml"), "--model", "A2", "--epochs", "4", "--device", "cpu"]
     command += ["--no-progress", "--tensorboard", "log"]
 
-    saved = training._save
+    saved = loop.save_checkpoint
 
     def stop_after_two(path, identity, net, optimizer, history):
         saved(path, identity, net, optimizer, history)
@@ -486,7 +488,7 @@ def test_events_are_those_of_the_run_once(kept, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save", stop_after_two)
+        patch.setattr(loop, "save_checkpoint", stop_after_two)
         with pytest.raises(SystemExit):
             main(command)
     assert [event.step for event in events(log).Scalars("error/test")] == [1, 2]

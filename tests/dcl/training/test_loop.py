@@ -18,28 +18,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dcl.data.augmentation import Augmentation
-from dcl.experiments.run import MODELS, make_network
+from dcl.experiments.registry import MODELS, make_network
 from dcl.models.networks import IMAGE_NETWORKS, image_network, image_network_shape
 from dcl.training import loop as training
-from dcl.training.loop import (
-    DEFAULT_RECIPE,
-    DivergenceError,
-    History,
-    Normalisation,
-    Precision,
-    Recipe,
-    eval_step,
-    evaluate,
-    fingerprint,
-    fit,
-    learning_rate,
-    load_checkpoint,
-    loss_of,
-    make_optimizer,
-    resolve_device,
-    to_tensors,
-    train_step,
-)
+from dcl.training.checkpoint import load_checkpoint
+from dcl.training.device_data import Normalisation, fingerprint, resolve_device, to_tensors
+from dcl.training.evaluation import evaluate
+from dcl.training.history import DivergenceError, History
+from dcl.training.loop import fit
+from dcl.training.precision import Precision
+from dcl.training.recipe import DEFAULT_RECIPE, Recipe, learning_rate, make_optimizer
+from dcl.training.step import eval_step, loss_of, train_step
 from mnistcompose.errors import BuildError, InputError
 
 CLASSES = 4

@@ -1,18 +1,13 @@
-"""A dataset's layout: one YAML file, read into one immutable model."""
+"""What a dataset looks like: the fields of a layout, their ranges, and the layout's digest."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,12 +19,9 @@ from pydantic import (
     StrictBool,
     StrictStr,
     Tag,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
-from ..errors import InputError
 
 SIZE = 28  # pixels, both sides of an image unless a layout says otherwise
 MAX_SIDE = 256  # pixels
@@ -37,8 +29,6 @@ UNIT = 20  # canvas pixels a slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
 SMALLEST = 0.32  # slot units: below it, some of MNIST's ones leave no ink when fitted with their proportions
-MAX_BYTES = 1 << 20
-
 Number = Annotated[float, Strict()]
 
 
@@ -137,7 +127,6 @@ Coordinate = Annotated[Number, Field(ge=-10, le=10)]
 Length = Annotated[Number, Field(ge=0.5, le=4)]
 Extent = Annotated[Number, Field(ge=0.5, le=20)]
 Side = Annotated[int, Strict(), Field(ge=8, le=MAX_SIDE)]
-
 FlipName = Literal["none", "horizontal", "vertical", "both"]
 
 
@@ -370,345 +359,3 @@ class LayoutSpec(_Model):
     def digest(self) -> str:
         """SHA-256 of the canonical form, in hexadecimal."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
-
-
-def spec_names() -> list[str]:
-    """Names of the bundled layouts, from the easiest two-digit one to the hardest three-digit one."""
-    return _names(files("mnistcompose.specs"))
-
-
-def extra_names() -> list[str]:
-    """Names of the bundled layouts that are not the paper's, but for other tasks, or other people's datasets."""
-    return _names(files("mnistcompose.specs.extra"))
-
-
-def bundled_names() -> list[str]:
-    """Names of all bundled layouts, the paper's first."""
-    return [*spec_names(), *extra_names()]
-
-
-def _names(folder: Traversable) -> list[str]:
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_spec(name_or_path: str | Path) -> LayoutSpec:
-    """Read a bundled layout by name, or any layout from a YAML file.
-
-    Raises
-    ------
-    InputError
-        One line a problem: the file, the line, the field, its value and what is allowed.
-    """
-    return parse_spec(*read_source(name_or_path))
-
-
-def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
-    """Read the YAML text of a layout, which nothing has checked yet, and the name that its errors bear.
-
-    Raises
-    ------
-    InputError
-        There is no such layout, or the file cannot be read.
-    """
-    text = str(name_or_path)
-    for package, names in (("specs", spec_names()), ("specs.extra", extra_names())):
-        if text in names:
-            return (files(f"mnistcompose.{package}") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
-        return _read(path), text
-    known = {name.upper(): name for name in bundled_names()}
-    close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
-    raise InputError(f"{text!r} is neither a bundled dataset nor a file or folder that is there; {hint}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a layout: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; a layout is a short YAML file")
-    return content
-
-
-FieldPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong at one place of a layout.
-
-    Attributes
-    ----------
-    path
-        Keys and indices that lead to the field, or to where a missing one should be; empty for the whole file.
-    line
-        Where that is in the text, from 1; None where the text ends before anything could be found.
-    message
-        The field, its value and what is allowed, in one line.
-    """
-
-    path: FieldPath
-    line: int | None
-    message: str
-
-
-class LayoutError(InputError):
-    """A layout's text cannot be used; as a message, one line a problem, each with the file and the line.
-
-    Attributes
-    ----------
-    problems
-        In the order of the message.
-    data
-        What the YAML says, as far as it could be read at all.
-    """
-
-    def __init__(self, source: str, problems: tuple[Problem, ...], data: Any = None) -> None:
-        places = (f"{source}:{each.line}" if each.line else source for each in problems)
-        super().__init__("\n".join(f"{place}: {each.message}" for place, each in zip(places, problems, strict=True)))
-        self.problems, self.data = problems, data
-
-
-def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
-    """Make a layout of YAML text; `source` is the name that errors bear.
-
-    Raises
-    ------
-    LayoutError
-        An InputError; as `load_spec`.
-    """
-    data, lines = _parse_yaml(content, source)
-    if not isinstance(data, dict):
-        found = "nothing" if data is None else f"a {type(data).__name__}"
-        message = f"a layout is a mapping with the keys name and slots; found {found}"
-        raise LayoutError(source, (Problem((), None, message),), data)
-    try:
-        return LayoutSpec.model_validate(data)
-    except ValidationError as error:
-        raise LayoutError(source, _explain_all(error.errors(include_url=False), data, lines), data) from None
-
-
-def read_fields(content: bytes | str, source: str = "<spec>") -> Any:
-    """Read what YAML text says, unchecked: any value, for a layout a mapping.
-
-    Raises
-    ------
-    LayoutError
-        It is not the YAML that a layout may be written in.
-    """
-    return _parse_yaml(content, source)[0]
-
-
-def dump_spec(spec: LayoutSpec) -> str:
-    """YAML text of a layout; `parse_spec` reads it back to an equal layout."""
-    # a slot may set a default against the dataset's value
-    return dump_fields(spec.model_dump(mode="json", exclude_unset=True))
-
-
-def dump_fields(fields: Mapping[str, Any]) -> str:
-    """YAML text of a layout's fields, which nothing has checked."""
-    return yaml.dump(dict(fields), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
-
-
-# --- YAML, strictly -------------------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases (a short file could expand to gigabytes) and duplicate keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in a layout", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                shown = (
-                    f"{key.value!r:.40} is none" if isinstance(key, yaml.ScalarNode) else "a list or mapping is none"
-                )
-                raise yaml.MarkedYAMLError(problem=f"a key should be a word; {shown}", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
-    """Tell short lists and quantities, which a person writes on one line."""
-    if isinstance(value, Mapping):
-        return (
-            not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
-            and "crop" not in value
-        )
-    return not any(isinstance(each, dict) for each in value)
-
-
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper with what is short on one line."""
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
-        return super().represent_sequence(tag, sequence, flow_style or on_one_line(sequence))
-
-    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
-        return super().represent_mapping(tag, mapping, flow_style or on_one_line(mapping))
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-
-def _node_lines(node: yaml.Node | None, path: FieldPath = ()) -> Iterator[tuple[FieldPath, int]]:
-    """Line (from 1) of every field, by its path."""
-    if node is None:
-        return
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _node_lines(value, (*path, key.value))
-            yield (*path, key.value), key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _node_lines(value, (*path, index))
-
-
-def _parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath, int]]:
-    try:
-        loader = _Loader(content)
-        node = loader.get_single_node()
-        data = loader.construct_document(node) if node is not None else None
-        return data, dict(_node_lines(node))
-    except yaml.MarkedYAMLError as error:
-        mark, message = _in_plain_words(error)
-        raise LayoutError(source, (Problem((), mark.line + 1 if mark else None, message),)) from None
-    except RecursionError:
-        raise LayoutError(source, (Problem((), None, "nested too deeply for a layout"),)) from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        message = f"not valid YAML text: {_one_line(str(error))}"
-        raise LayoutError(source, (Problem((), None, message),)) from None
-
-
-_YAML_WORDS = {
-    "character '\\t'": "a tab; YAML is indented with spaces",
-    "mapping values are not allowed": "a ':' that does not fit here; is one missing on the line before?",
-    "expected <block end>": "starts further to the left or to the right than the lines that it belongs to",
-    "could not find expected ':'": "a ':' is missing, or a quote is not closed",
-}
-_YAML_WORDS_AT_ITS_BEGIN = {
-    "expected ',' or ": "a bracket that is opened here is not closed, or a ',' between two of its items is missing",
-    "unexpected end of stream": "a quote that is opened here is not closed",
-}
-
-
-def _in_plain_words(error: yaml.MarkedYAMLError) -> tuple[yaml.Mark | None, str]:
-    """Where a YAML error is, and what is wrong there."""
-    problem, found = error.problem or "", error.problem_mark or error.context_mark
-    for mark, known in (found, _YAML_WORDS), (error.context_mark or found, _YAML_WORDS_AT_ITS_BEGIN):
-        for jargon, words in known.items():
-            if jargon in problem:
-                return mark, words
-    return found, _one_line(f"{error.context or ''} {problem}")
-
-
-# --- pydantic's errors, for people ----------------------------------------------------------------------------------
-
-_KEYS_AT: dict[str, type[BaseModel]] = {
-    "digit": Digit, "slots": Slot, "noise": Noise, "size": Fit, "output": Output, "crop": Window,
-}  # fmt: skip
-_VARYING_KEYS = ("uniform", "normal", "choice")
-_WORDING = {
-    "too_short": "should have at least {min_length} item(s), has {actual_length}",
-    "too_long": "should have at most {max_length} items",
-    "string_pattern_mismatch": "should be up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
-}
-
-
-def _one_line(text: str, limit: int = 200) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
-_TOLD = 20  # problems of one file
-
-
-def _explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> tuple[Problem, ...]:
-    """Leave out a problem of a whole that only repeats one of its parts', and all but a list's last missing item."""
-    located = [(_locate(problem.get("ctx", {}).get("path", problem["loc"]), lines), problem) for problem in problems]
-    wholes = {path[:length] for path, _ in located for length in range(1, len(path))}
-    lacking = {path: problem for path, problem in located if _lacks_item(problem)}
-    deepest = [
-        (path, problem)
-        for path, problem in located
-        if path not in wholes and (not _lacks_item(problem) or problem is lacking[path])
-    ]
-    told = [_explain(path, problem, data, lines) for path, problem in deepest[:_TOLD]]
-    more = [Problem((), None, f"and {len(deepest) - _TOLD} more problems")] if len(deepest) > _TOLD else []
-    return (*told, *more)
-
-
-def _lacks_item(problem: Any) -> bool:
-    return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
-
-
-def _locate(loc: FieldPath, lines: dict[FieldPath, int]) -> FieldPath:
-    """The part of pydantic's location that is in the file: it also names the members of unions, and missing keys."""
-    path: FieldPath = ()
-    for part in loc:
-        if (*path, part) in lines:
-            path = (*path, part)
-    return path
-
-
-def _dotted(path: FieldPath) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def _model_at(path: FieldPath) -> type[BaseModel]:
-    return next((_KEYS_AT[part] for part in reversed(path) if isinstance(part, str) and part in _KEYS_AT), LayoutSpec)
-
-
-def _meaning(path: FieldPath) -> str:
-    """What the schema says of a field; nothing of a list's items."""
-    fields = {**_model_at(path[:-1]).model_fields, **Uniform.model_fields, **Normal.model_fields}
-    return (fields[path[-1]].description or "") if path and path[-1] in fields else ""
-
-
-def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, int]) -> Problem:
-    """Field, value, and what is allowed, in one line."""
-    kind: str = problem["type"]
-    last: Any = problem["loc"][-1] if problem["loc"] else ""
-    if kind == "extra_forbidden":
-        owner = path[:-1]
-        varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
-        allowed = _VARYING_KEYS if varying else tuple(_model_at(owner).model_fields)
-        close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"
-        unknown = _one_line(_dotted((*owner, last)), 80)
-        line = lines.get((*owner, last), lines.get(path, 1))
-        return Problem((*owner, last), line, f"unknown key {unknown!r}; {hint}")
-    line = lines.get(path, 1)
-    field = _one_line(_dotted(path), 80)
-    if kind == "missing" and not _lacks_item(problem):
-        return Problem((*path, last), line, f"the key {str(last)!r} is missing{f' in {field}' if field else ''}")
-    value = data
-    for part in path:
-        value = value[part]
-    if _lacks_item(problem):
-        return Problem(path, line, f"{field} = {_one_line(repr(value), 60)}: should have {last + 1} items")
-    meaning = _meaning(path)
-    message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
-    message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
-    if kind == "model_type":
-        message = f"should be a mapping; its keys are {', '.join(_model_at(path).model_fields)}"
-    elif kind == "tuple_type":
-        message = f"should be a list{': ' if meaning else ''}{meaning}"
-    elif kind == "literal_error" and "{" in meaning:
-        message = f"should be {meaning}"
-    if kind == "disagreement":
-        return Problem(path, line, message)
-    return Problem(path, line, f"{field or 'layout'} = {_one_line(repr(value), 60)}: {message}")

@@ -1,0 +1,179 @@
+"""Datasets of numbers to train on: a built folder, or the splits for model selection, composed in memory."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnistcompose.building.build import build
+from mnistcompose.building.verify import spec_of
+from mnistcompose.datasets.base import Target
+from mnistcompose.datasets.composed import ComposedDigits
+from mnistcompose.datasets.sharded import ShardedDigits
+from mnistcompose.digits.bank import Split, load_digits
+from mnistcompose.errors import InputError
+from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.layout.names import bundled_names, load_spec
+from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest
+from mnistcompose.storage.schema import SplitName
+
+PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured
+COMPOSED: tuple[Split, Split] = ("fit", "validation")
+INPUT_SHAPE = (1, 28, 28)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What to train on and what to measure on: a built folder, or the splits for model selection, made in memory."""
+
+    spec: LayoutSpec
+    seed: int
+    digits: str  # digest of the digit set
+    classes: int  # of one digit
+    splits: Mapping[Split, Mapping[str, Any]]  # the training one first: number of images and, on disk, digest
+    root: Path | None = None
+
+    augmentation = None
+    resident = True
+
+    def __post_init__(self) -> None:
+        _check_length(self.spec)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.spec.output.channels, self.spec.output.height, self.spec.output.width
+
+    @property
+    def name(self) -> str:
+        """The layout's."""
+        return self.spec.name
+
+    @property
+    def slots(self) -> int:
+        """Number of digits in a number."""
+        return len(self.spec.slots)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the images."""
+        return {
+            "dataset": self.name,
+            "spec": self.spec.digest,
+            "digits": self.digits,
+            "data_seed": self.seed,
+            "splits": {name: dict(entry) for name, entry in self.splits.items()},
+            **({"input_shape": list(self.input_shape)} if self.input_shape != INPUT_SHAPE else {}),
+        }
+
+    def load(self, split: Split, target: Target, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images uint8 (N, C, H, W), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
+        if self.root is not None:
+            return ShardedDigits(self.root, cast(SplitName, split), target=target).as_tensors(device)
+        length = self.splits[split]["images"]
+        return ComposedDigits(self.spec, split, self.seed, length=length, target=target).as_tensors(device)
+
+
+def open_dataset(
+    name: str,
+    *,
+    seed: int = 0,
+    validation: bool = False,
+    folder: Path = Path("data"),
+    building: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """Find a dataset by the name of a bundled layout, its folder or a YAML file; build it if it is not there.
+
+    Parameters
+    ----------
+    seed : int
+        The data seed; a built folder brings its own.
+    validation : bool
+        Instead of `train` and `test`: `fit` and `validation`, for model selection. Both are composed of training
+        digits, of disjoint ones; the test digits stay unseen.
+    folder : Path
+        Holds the datasets that are found by name; those of another seed than 0 bear it in their folder's name.
+    building : callable
+        Called with the folder's name before it is built.
+
+    Raises
+    ------
+    InputError
+        No such layout or folder, or a folder of another dataset.
+    BuildError
+        The folder fails verification.
+    """
+    root = Path(name)
+    if name not in bundled_names() and root.is_dir():
+        manifest = read_manifest(root)
+        spec, seed = spec_of(root, manifest), manifest.seed
+        if not validation:
+            return _verified(spec, manifest, root)
+        if manifest.digits_digest != load_digits("fit").digest:
+            raise InputError(f"{root}: made of other digits than MNIST; splits for model selection exist of MNIST only")
+    else:
+        spec = load_spec(name)
+        root = folder / (spec.name if seed == 0 else f"{spec.name}-seed{seed}")
+    _check_length(spec)  # before anything is built
+    return _composed(spec, seed) if validation else _built(spec, seed, root, building)
+
+
+def _check_length(spec: LayoutSpec) -> None:
+    if spec.length != "all":
+        raise InputError(
+            f"{spec.name}: numbers of varying length; the models here read a fixed number of digits (others get them "
+            "from ShardedDigits)"
+        )
+
+
+def _composed(spec: LayoutSpec, seed: int) -> Dataset:
+    bank = load_digits("fit")
+    counts = zip(COMPOSED, (spec.train, spec.test), strict=True)
+    return Dataset(spec, seed, bank.digest, bank.classes, {name: {"images": count} for name, count in counts})
+
+
+def _built(spec: LayoutSpec, seed: int, root: Path, building: Callable[[str], None]) -> Dataset:
+    if not (root / MANIFEST).exists():
+        building(str(root))
+        build(spec, root, seed=seed)
+    manifest = read_manifest(root)
+    counts = {split: entry.count for split, entry in manifest.splits.items()}
+    for field, found, wanted in (
+        ("layout", manifest.spec_digest, spec.digest),
+        ("seed", manifest.seed, seed),
+        ("size", counts, {"train": spec.train, "test": spec.test}),
+    ):
+        if found != wanted:
+            raise InputError(
+                f"{root}: holds a dataset of another {field} ({found}, not {wanted}); give a folder, or move it away"
+            )
+    return _verified(spec, manifest, root)
+
+
+def _verified(spec: LayoutSpec, manifest: Manifest, root: Path) -> Dataset:
+    for split in PUBLISHED:
+        ShardedDigits(root, split)  # verifies
+    entries = manifest.splits
+    splits: dict[Split, dict[str, Any]] = {
+        name: {"images": entries[name].count, "sha256": entries[name].digest} for name in PUBLISHED
+    }
+    return Dataset(spec, manifest.seed, manifest.digits_digest, manifest.classes, splits, root)
+
+
+def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Numbers int64 (N,) of predictions that are numbers (N,), or digits (N, k), the most significant first."""
+    if predictions.ndim == 1:
+        return predictions
+    numbers: NDArray[np.int64] = predictions @ classes ** np.arange(predictions.shape[1] - 1, -1, -1, dtype=np.int64)
+    return numbers
+
+
+def to_digits(numbers: NDArray[np.int64], classes: int, slots: int) -> NDArray[np.int64]:
+    """Digits int64 (N, k) of numbers (N,), the most significant first; digits stay as they are."""
+    if numbers.ndim == 2:
+        return numbers
+    digits: NDArray[np.int64] = numbers[:, None] // classes ** np.arange(slots - 1, -1, -1, dtype=np.int64) % classes
+    return digits

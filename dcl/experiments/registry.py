@@ -1,0 +1,76 @@
+"""The models that can be trained, by name or in the paper's notation."""
+
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import torch
+
+from mnistcompose.datasets.base import Target
+from mnistcompose.errors import InputError
+
+from ..data.numbers import INPUT_SHAPE
+from ..models.builder import Network, initial_bias, parse_network, plan_network
+from ..models.fusion import MAX_SLOPE
+from ..models.grammar import parse_layers
+from ..models.networks import IMAGE_NETWORKS, image_network_notation, lenet_notation
+from ..models.oracle import Oracle
+
+MODELS = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # in the order of the paper's Table 1
+
+
+def check_model(model: str) -> None:
+    """Refuse what is neither one of `MODELS`, nor of `IMAGE_NETWORKS`, nor a network in the paper's notation.
+
+    Raises
+    ------
+    InputError
+        With the name that may have been meant, or the place in the notation.
+    """
+    if "-" in model:
+        parse_layers(model)
+    elif model not in (*MODELS, *IMAGE_NETWORKS):
+        names = {name.upper(): name for name in (*MODELS, *IMAGE_NETWORKS)}
+        close = get_close_matches(model.upper(), names, n=1, cutoff=0.4)
+        hint = f"did you mean {names[close[0]]}?" if close else f"there are {', '.join(MODELS)}"
+        raise InputError(f"no model {model!r}; {hint} (a network in the paper's notation will do as well)")
+
+
+def make_network(
+    model: str, classes: int, slots: int, input_shape: tuple[int, int, int] = INPUT_SHAPE
+) -> Network | Oracle:
+    """A model as `check_model` knows it, for numbers of `slots` digits of `classes` classes."""
+    check_model(model)
+    if model == "oracle":
+        return Oracle(classes, slots, input_shape)
+    return parse_network(notation_of(model, classes, slots), input_shape, classes**slots)
+
+
+def notation_of(model: str, classes: int, slots: int) -> str:
+    """A model but the oracle in the paper's notation."""
+    if model in MODELS:
+        return lenet_notation(classes**slots, model)
+    return image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
+
+
+def target_of(model: str) -> Target:
+    """What a model predicts: the oracle a number's digits, all others the number."""
+    return "digits" if model == "oracle" else "number"
+
+
+@cache
+def printed_notation(model: str, classes: int, slots: int, input_shape: tuple[int, int, int]) -> str:
+    """The notation as the built network prints it; nothing is allocated."""
+    if model == "oracle":
+        with torch.random.fork_rng([]), torch.device("meta"):
+            return Oracle(classes, slots, input_shape).notation
+    return plan_network(notation_of(model, classes, slots), input_shape, classes**slots)[0]
+
+
+def fusion_of(model: str) -> dict[str, Any]:
+    """How the model's DCL modules are initialised and trained, as part of a run's identity; empty without DCL."""
+    if model == "oracle":
+        return {}
+    layers = parse_layers(notation_of(model, classes=10, slots=3))
+    biases = {initial_bias(layer) for layer in layers if layer.dcl is not None and layer.dcl.fusion != "bilinear"}
+    return {"fusion": {"max_slope": MAX_SLOPE, "initial_bias": max(biases)}} if biases else {}

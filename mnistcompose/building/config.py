@@ -1,0 +1,107 @@
+"""What makes a dataset, as one value that is checked and canonical from the start."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from ..arguments import whole
+from ..digits.bank import load_digits
+from ..errors import InputError
+from ..layout.model import LayoutSpec
+from ..layout.names import as_spec
+from ..quantities import human_bytes
+from ..rendering.draws import ABSENT
+from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, Compression, SampleSchema, SplitName
+
+MAX_SEED = 2**63 - 1
+MAX_SHARD_BYTES = 4 << 30  # a shard is made and read in memory, and several at once
+MAX_IMAGES = 10**15
+
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """All that makes a dataset, from the command to the worker. `make_config` checks it."""
+
+    spec: LayoutSpec
+    seed: int
+    counts: dict[SplitName, int]
+    shard_size: int
+    digits: Path | None  # folder of the digit set; None for the bundled MNIST
+    digits_digest: str
+    classes: int
+    compression: Compression
+    masks: bool
+
+    @property
+    def schema(self) -> SampleSchema:
+        """What the samples look like."""
+        return SampleSchema(len(self.spec.slots), self.spec.output.shape, self.masks)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What `build.json` says: builds that differ in any of it do not share a folder."""
+        return {
+            "format": FORMAT,
+            "spec": self.spec.model_dump(mode="json", exclude_unset=True),  # a slot may set a default again
+            "spec_digest": self.spec.digest,
+            "digits_digest": self.digits_digest,
+            "seed": self.seed,
+            "train": self.counts["train"],
+            "test": self.counts["test"],
+            "shard_size": self.shard_size,
+            "compression": self.compression,
+            **({"masks": True} if self.masks else {}),
+        }
+
+
+def make_config(
+    spec: LayoutSpec | str | Path,
+    *,
+    seed: int = 0,
+    train: int | None = None,
+    test: int | None = None,
+    shard_size: int = 10_000,
+    digits: str | Path | None = None,
+    compression: Compression = "none",
+    masks: bool = False,
+) -> BuildConfig:
+    """Check the arguments of `build`, and make them canonical.
+
+    Raises
+    ------
+    InputError
+        A value is not allowed; names it, and what is.
+    """
+    spec = as_spec(spec)
+    digits = None if digits is None else Path(digits).absolute()
+    seed = whole("seed", seed, 0, MAX_SEED)
+    counts: dict[SplitName, int] = {
+        "train": whole("train", spec.train if train is None else train, 0, MAX_IMAGES),
+        "test": whole("test", spec.test if test is None else test, 0, MAX_IMAGES),
+    }
+    shard_size = whole("shard_size", shard_size, BLOCK, MAX_SHARD)
+    if not any(counts.values()):
+        raise InputError(f"{spec.name}: train = 0 and test = 0 leave nothing to build")
+    if shard_size % BLOCK:
+        raise InputError(f"shard_size = {shard_size}: allowed are multiples of {BLOCK}, up to {MAX_SHARD}")
+    if compression not in get_args(Compression):
+        raise InputError(f"compression = {compression!r}: allowed are {' and '.join(get_args(Compression))}")
+    bank = load_digits("train", digits)
+    if bank.classes ** len(spec.slots) > 2**63:
+        raise InputError(
+            f"{spec.name}: {len(spec.slots)} slots of {bank.classes} classes make labels of more than 64 bits; "
+            "use fewer slots"
+        )
+    if spec.length != "all" and bank.classes > ABSENT:
+        raise InputError(f"{spec.name}: length: {bank.classes} classes leave no value for a digit that is absent")
+    config = BuildConfig(spec, seed, counts, shard_size, digits, bank.digest, bank.classes, compression, bool(masks))
+    sample_bytes = config.schema.sample_bytes
+    if shard_size * sample_bytes > MAX_SHARD_BYTES:
+        most = MAX_SHARD_BYTES // sample_bytes // BLOCK * BLOCK
+        raise InputError(
+            f"shard_size = {shard_size}: {human_bytes(shard_size * sample_bytes)} in a file, which is made in memory; "
+            f"with samples of this size at most {most}"
+        )
+    return config

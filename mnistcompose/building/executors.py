@@ -1,0 +1,85 @@
+"""Where tasks run: on threads of this process, or on any `concurrent.futures.Executor`."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+
+from ..errors import BuildError
+from ..storage.files import failing
+from ..storage.location import is_local
+from ..storage.manifest import ShardEntry
+from .folder import JOURNAL
+from .interruptible import aside
+from .worker import Task, make_shard
+
+_AHEAD = 64  # tasks that an executor is given at least, so that workers who join it find some
+
+Progress = Callable[[int], None]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tell(progress: Progress | None, entry: ShardEntry) -> None:
+    """Report a shard's images as done, to whoever listens."""
+    if progress:
+        progress(entry.count)
+
+
+def make_all(
+    root: Path, tasks: list[Task], executor: Executor | None, workers: int, progress: Progress | None
+) -> dict[str, ShardEntry]:
+    """Run the tasks, and note each that is done in the journal."""
+    made: dict[str, ShardEntry] = {}
+    if not tasks:
+        return made
+    path = root / JOURNAL
+    with failing("write", path), path.open("ab") if is_local(path) else nullcontext() as journal:
+
+        def note(entry: ShardEntry) -> None:
+            if journal:
+                journal.write(b"\n" + entry.model_dump_json().encode() + b"\n")  # also ends a line that was cut off
+                journal.flush()  # a killed process loses nothing; after a power cut, some shards may be made again
+            made[entry.name] = entry
+            tell(progress, entry)
+
+        def run(stopped: Callable[[], bool]) -> None:
+            with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
+                _run(pool, tasks, max(2 * workers, _AHEAD if executor else 0), note, stopped)
+
+        aside(run)
+    return made
+
+
+def _run(
+    pool: Executor,
+    tasks: list[Task],
+    ahead: int,
+    note: Callable[[ShardEntry], None],
+    stopped: Callable[[], bool],
+) -> None:
+    """Keep a few tasks submitted; however it ends, nothing runs any more, and what was made is noted."""
+    waiting = iter(tasks)
+    running: set[Future[ShardEntry]] = set()
+    try:
+        while not stopped():
+            for task in islice(waiting, ahead - len(running)):
+                running.add(pool.submit(make_shard, task))
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running.remove(future)
+                note(future.result())
+    except BrokenExecutor as error:
+        raise BuildError(f"a worker died ({error}); the same command goes on where it left off") from None
+    finally:
+        for future in running:
+            future.cancel()
+        for future in wait(running).done:
+            if not future.cancelled() and not future.exception():
+                note(future.result())

@@ -1,0 +1,188 @@
+"""The state of a dataset's folder: what it may hold, what an interrupted build left, and what is kept of it."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import BuildError, InputError
+from ..quantities import human_bytes
+from ..storage.digests import file_digest
+from ..storage.files import failing, write_file
+from ..storage.location import is_local, listing
+from ..storage.locks import locked
+from ..storage.manifest import MANIFEST, FileEntry, ShardEntry, read_manifest
+from .config import BuildConfig
+
+BUILD = "build.json"
+JOURNAL = "journal.jsonl"
+NOTES = "journal"  # instead of the journal where nothing can be appended to: a folder of one file a shard
+LOCK = ".lock"
+OWN = re.compile(
+    r"((train|test)(-\d{5,}-of-\d{5,})?\.h5|manifest\.json|build\.json|journal\.jsonl)(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
+)
+
+_REQUESTS = 32  # to a store at once
+
+
+def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
+    """Refuse a folder that holds something else; with force, only one that holds no dataset at all."""
+    path = root / BUILD
+    with failing("use", root):
+        if is_local(root) and (blocked := next((each for each in root.parents if each.is_file()), None)):
+            raise InputError(f"{root}: {blocked} is a file; give a folder that is there, or can be made")
+        if not root.exists():
+            return
+        if not root.is_dir():
+            raise InputError(f"{root}: a file; give a folder that does not exist yet, is empty, or holds this dataset")
+        foreign = [] if path.exists() else sorted(e.name for e in root.iterdir() if not _leftover(e.name))
+    if foreign:
+        raise InputError(f"{root}: holds {foreign[0]!r} and no dataset; give a folder of its own")
+    if force or not path.exists():
+        return
+    theirs = _read_build(path)
+    if theirs is None:
+        raise InputError(f"{path}: damaged; choose another folder, or --force to make the dataset anew")
+    if difference := next(_differences(theirs, identity), None):
+        field, there, here = difference
+        raise InputError(
+            f"{path}: {field} is {there} there, and {here} in this build; choose another folder, or --force to replace "
+            "what is there"
+        )
+
+
+def _leftover(name: str) -> bool:
+    """Whether a build that was killed before it began may have left this."""
+    own = OWN.fullmatch(name)
+    return name == LOCK or bool(own and own["temporary"])
+
+
+def _read_build(path: Path) -> dict[str, Any] | None:
+    with failing("read", path):
+        content = path.read_bytes()
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _differences(theirs: Any, ours: Any, field: str = "") -> Iterator[tuple[str, str, str]]:
+    """Fields in which two builds differ, with both values; the layout is told field by field."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*ours, *(key for key in theirs if key not in ours)]:
+            yield from _differences(theirs.get(key), ours.get(key), f"{field}.{key}" if field else key)
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for index, pair in enumerate(zip(theirs, ours, strict=True)):
+            yield from _differences(*pair, f"{field}[{index}]")
+    elif theirs != ours:
+        yield field, _short(theirs), _short(ours)
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_space(root: Path, config: BuildConfig) -> None:
+    """Refuse what the disk cannot hold, less what is there already; compressed, at least a quarter is left."""
+    if not is_local(root):
+        return
+    packed = 4 if config.compression == "gzip" else 1
+    size = sum(config.counts.values()) * config.schema.sample_bytes // packed
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    with failing("use", place):
+        there = sum(path.stat().st_size for path in root.glob("*.h5")) if root.exists() else 0
+        free = shutil.disk_usage(place).free
+    if size - there > free:
+        name = config.spec.name
+        raise InputError(f"{root}: {name} needs about {human_bytes(size)}, the disk has {human_bytes(free)} free")
+
+
+def folder_lock(root: Path) -> AbstractContextManager[None]:
+    """Keep other builders out.
+
+    A store has no such lock: two builds there write the same bytes twice, which harms nothing.
+    """
+    return locked(root / LOCK, f"{root}: another build is writing to it") if is_local(root) else nullcontext()
+
+
+def prepare(root: Path, identity: dict[str, Any]) -> None:
+    """Remove what an interrupted build left, or the whole of another dataset, and say what is being built."""
+    remove_temporary(root)
+    path = root / BUILD
+    if path.exists():
+        theirs = _read_build(path)
+        if theirs is not None and not any(_differences(theirs, identity)):
+            return
+        remove_notes(root)
+        own = [entry for entry in listing(root) if OWN.fullmatch(entry.name)]
+        for entry in sorted(own, key=lambda entry: (entry.name == BUILD, entry.name not in (MANIFEST, JOURNAL))):
+            entry.unlink()  # in an order that leaves another dataset's mark until all of it is gone
+    write_file(path, json.dumps(identity, indent=1).encode() + b"\n")
+
+
+def remove_temporary(root: Path) -> None:
+    """Remove temporary files of this and killed builds."""
+    for entry in listing(root):
+        own = OWN.fullmatch(entry.name)
+        if own and own["temporary"]:
+            entry.unlink(missing_ok=True)
+
+
+def remove_notes(root: Path) -> None:
+    """Remove the notes that stand for a journal in a store."""
+    if not is_local(root):
+        for note in listing(root / NOTES):
+            note.unlink(missing_ok=True)
+
+
+def has_size(root: Path, entry: FileEntry) -> bool:
+    """Whether a file of the dataset is there with the size that it was written with."""
+    path = root / entry.name
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == entry.bytes
+
+
+def is_intact(root: Path, entry: FileEntry) -> bool:
+    """Whether a file of the dataset is there with the size and the hash that it was written with."""
+    return has_size(root, entry) and file_digest(root / entry.name) == entry.sha256
+
+
+def known_shards(root: Path) -> dict[str, ShardEntry]:
+    """Shards that a manifest lists or a build noted, by name; whether they are intact is another question."""
+    return _listed(root) | _journal(root)
+
+
+def _listed(root: Path) -> dict[str, ShardEntry]:
+    try:
+        manifest = read_manifest(root)
+    except (InputError, BuildError):
+        return {}
+    return {shard.name: shard for split in manifest.splits.values() for shard in split.shards}
+
+
+def _journal(root: Path) -> dict[str, ShardEntry]:
+    """Shards that a build noted; a line that was cut off counts for nothing."""
+    path = root / JOURNAL
+    entries = []
+    for line in path.read_bytes().splitlines() if path.exists() else _notes(root):
+        try:
+            entries.append(ShardEntry.model_validate_json(line))
+        except ValidationError:
+            continue
+    return {entry.name: entry for entry in entries}
+
+
+def _notes(root: Path) -> list[bytes]:
+    """The lines of a journal, from a store."""
+    if is_local(root):
+        return []
+    files = [note for note in listing(root / NOTES) if note.suffix == ".json"]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(lambda note: note.read_bytes(), files))

@@ -1,0 +1,95 @@
+"""What a build would make, without making it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from ..digits.bank import load_digits
+from ..layout.model import LayoutSpec
+from ..storage.digests import block_digests, pieces_digest
+from ..storage.hdf5 import encode
+from ..storage.manifest import ShardEntry
+from ..storage.schema import BLOCK, Compression, SplitName, shard_name
+from .config import make_config
+from .worker import compose_shard, load_kernel
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build would make.
+
+    Attributes
+    ----------
+    counts, shards
+        Number of images, and of files, of each split.
+    bytes, manifest_bytes
+        Size of all shards, and of the manifest that lists them.
+    seconds_per_image
+        What one thread of this machine takes to make, encode and hash an image, measured; writing is not in it.
+    """
+
+    counts: dict[SplitName, int]
+    shards: dict[SplitName, int]
+    bytes: int
+    manifest_bytes: int
+    seconds_per_image: float
+
+
+def plan_build(
+    spec: LayoutSpec | str | Path,
+    *,
+    seed: int = 0,
+    train: int | None = None,
+    test: int | None = None,
+    shard_size: int = 10_000,
+    digits: str | Path | None = None,
+    compression: Compression = "none",
+    masks: bool = False,
+) -> BuildPlan:
+    """Say what `build` would make with these arguments; makes some thousand images in memory, and no file.
+
+    Raises
+    ------
+    InputError
+        Something asked for cannot be.
+    """
+    config = make_config(
+        spec,
+        seed=seed,
+        train=train,
+        test=test,
+        shard_size=shard_size,
+        digits=digits,
+        compression=compression,
+        masks=masks,
+    )
+    bank = load_digits("train", config.digits)
+    load_kernel(config)
+    sizes = []
+    for blocks in (1, 2):
+        begun = perf_counter()
+        sample = compose_shard(bank, config.spec, "train", config.seed, 0, blocks * BLOCK, masks=config.masks)
+        content = encode(sample, config.compression)
+        hashes = pieces_digest(content), block_digests(sample.images, sample.labels)
+        seconds = (perf_counter() - begun) / len(sample)
+        sizes.append(sum(map(len, content)))
+    each = (sizes[1] - sizes[0]) / BLOCK
+    shards = {split: -(-count // config.shard_size) for split, count in config.counts.items()}
+    entry = ShardEntry(
+        name=shard_name("train", 0, max(shards.values())),
+        bytes=sizes[1],
+        sha256=hashes[0],
+        split="train",
+        first=0,
+        count=config.shard_size,
+        blocks=[hashes[1][0]] * (config.shard_size // BLOCK),
+    )
+    total = sum(shards.values())
+    return BuildPlan(
+        counts=config.counts,
+        shards=shards,
+        bytes=round(sum(config.counts.values()) * each + total * (sizes[0] - BLOCK * each)),
+        manifest_bytes=total * len(json.dumps(entry.model_dump(), indent=1)),
+        seconds_per_image=seconds,
+    )

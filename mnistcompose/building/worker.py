@@ -1,0 +1,99 @@
+"""One shard: composed, encoded, hashed and written by one task, on any machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..digits.bank import DigitBank, load_digits
+from ..errors import BuildError
+from ..layout.model import LayoutSpec
+from ..rendering.draws import ANGLE, POSITION, SCALE
+from ..storage.digests import block_digests, pieces_digest
+from ..storage.files import write_file
+from ..storage.hdf5 import encode
+from ..storage.location import is_local
+from ..storage.manifest import ShardEntry
+from ..storage.schema import Shard, SplitName
+from .config import BuildConfig
+from .folder import NOTES
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to make one shard."""
+
+    config: BuildConfig
+    split: SplitName
+    start: int
+    stop: int
+    folder: Path
+    name: str
+
+
+def compose_shard(
+    bank: DigitBank, spec: LayoutSpec, split: SplitName, seed: int, start: int, stop: int, *, masks: bool = False
+) -> Shard:
+    """Make samples start .. stop - 1 of a split, as a shard holds them.
+
+    Raises
+    ------
+    InputError
+        As `compose`.
+    """
+    from ..rendering.compose import compose  # numba is slow to import, and a check without rendering needs none
+
+    made = compose(bank, spec, split, seed, start, stop, masks=masks)
+    return Shard(
+        split=split,
+        seed=seed,
+        first=start,
+        spec_digest=spec.digest,
+        digits_digest=bank.digest,
+        classes=bank.classes,
+        images=made.images,
+        labels=made.labels,
+        digits=made.digits,
+        source_index=made.draws.source,
+        center=(made.draws.center / POSITION).astype(np.float32),
+        scale=(made.draws.scale / SCALE).astype(np.float32),
+        rotation=(made.draws.rotation / ANGLE).astype(np.float32),
+        flip=made.draws.flip,
+        box=made.boxes,
+        masks=made.masks,
+    )
+
+
+def load_kernel(config: BuildConfig) -> None:
+    """Load or compile the kernel that a build needs, by making no image at all."""
+    bank = load_digits("train", config.digits)
+    compose_shard(bank, config.spec, "train", config.seed, 0, 0, masks=config.masks)
+
+
+def make_shard(task: Task) -> ShardEntry:
+    """Compose, encode, hash and write one shard; what returns is small.
+
+    Raises
+    ------
+    BuildError
+        The digit files here are not those of the build, or the shard cannot be written.
+    """
+    config = task.config
+    bank = load_digits(task.split, config.digits)
+    if bank.digest != config.digits_digest:
+        raise BuildError(f"{config.digits or 'bundled MNIST'}: the digit files here are not those of the build")
+    shard = compose_shard(bank, config.spec, task.split, config.seed, task.start, task.stop, masks=config.masks)
+    content = encode(shard, config.compression)
+    write_file(task.folder / task.name, content)
+    entry = ShardEntry(
+        name=task.name,
+        bytes=sum(map(len, content)),
+        sha256=pieces_digest(content),
+        split=task.split,
+        first=task.start,
+        count=len(shard),
+        blocks=list(block_digests(shard.images, shard.labels)),
+    )
+    if not is_local(task.folder):
+        write_file(task.folder / NOTES / f"{task.name}.json", entry.model_dump_json().encode())
+    return entry

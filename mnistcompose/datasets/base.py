@@ -1,0 +1,173 @@
+"""What all datasets share: indexing, targets, transforms, batches."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from ..errors import InputError
+from ..rendering.draws import ABSENT
+from ..storage.schema import SampleSchema
+
+Target = Literal["number", "digits", "set"]
+Transform = Callable[[Any], Any]
+Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | Tensor
+
+
+class Columns(NamedTuple):
+    """The pixels of some samples, and what they show."""
+
+    images: NDArray[np.uint8]  # (n, H, W), in colour (n, H, W, 3)
+    labels: NDArray[np.int64]  # (n,)
+    digits: NDArray[np.uint8]  # (n, k)
+
+
+def joined(parts: list[Columns]) -> Columns:
+    """Concatenate pieces of a split."""
+    images, numbers, digits = zip(*parts, strict=True)
+    return Columns(np.concatenate(images), np.concatenate(numbers), np.concatenate(digits))
+
+
+class DigitsDataset(Dataset[Any]):
+    """What both datasets have in common: indices, targets and transforms."""
+
+    def __init__(
+        self,
+        count: int,
+        classes: int,
+        form: SampleSchema,
+        transform: Transform | None,
+        target_transform: Transform | None,
+        target: Target,
+    ) -> None:
+        if target not in get_args(Target):
+            raise InputError(f"target = {target!r}; should be 'number', 'digits' or 'set'")
+        self.classes = classes
+        self.slots = form.slots
+        self.transform = transform
+        self.target_transform = target_transform
+        self.target = target
+        self._count = count
+        self._image = form.image
+
+    @property
+    def num_classes(self) -> int:
+        """How many different numbers there can be."""
+        return int(self.classes**self.slots)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image, as torch has it."""
+        height, width, *colors = self._image
+        return colors[0] if colors else 1, height, width
+
+    @property
+    def _image_bytes(self) -> int:
+        return math.prod(self._image)
+
+    @property
+    def _size(self) -> str:
+        return f"{len(self):,} images, {self.num_classes:,} classes"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Index) -> tuple[Any, Any]:
+        """Give a sample, or, for a slice or several indices, a ready batch.
+
+        Returns
+        -------
+        image
+            uint8 tensor (C, H, W), as a rule (1, 28, 28); a batch (n, C, H, W). With a `transform`, what that makes of
+            each.
+        target
+            The number, an int; with `target="digits"` an int64 tensor (k,), with `target="set"` one of zeros and ones
+            (classes,). A batch: int64 tensor (n,), (n, k) or (n, classes). In `digits`, a place that a shorter number
+            leaves empty is of one class more, `classes`.
+        """
+        positions = self._positions(index)
+        if positions.ndim == 0:
+            return self.__getitems__(positions[None])[0]
+        if self.transform or self.target_transform:
+            images, targets = default_collate(self.__getitems__(positions))
+            return images, targets
+        return self._batch(positions)
+
+    def __getitems__(self, indices: Index) -> list[tuple[Any, Any]]:
+        """Give several samples, read at once; a DataLoader calls this for a batch."""
+        images, targets = self._batch(self._positions(indices))
+        transform, target_transform = self.transform or _same, self.target_transform or _same
+        each = targets.tolist() if targets.ndim == 1 else targets
+        return [(transform(image), target_transform(target)) for image, target in zip(images, each, strict=True)]
+
+    def _positions(self, index: Index) -> NDArray[np.int64]:
+        """Indices as an array of none or one dimension, negative ones counted from the end."""
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)), dtype=np.int64)
+        array = np.asarray(index)
+        if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
+            raise TypeError(f"an index is a whole number, a slice or a list of whole numbers; got {index!r}")
+        wrong = (array < -len(self)) | (array >= len(self))
+        if wrong.any():
+            raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {len(self)} images")
+        positions: NDArray[np.int64] = np.where(array < 0, array + len(self), array).astype(np.int64)
+        return positions
+
+    def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images, targets = self._read(positions)
+        return as_batch(images), self._as_target(targets)
+
+    def _targets(self, columns: Columns) -> NDArray[Any]:
+        """What targets are made of."""
+        return columns.labels if self.target == "number" else columns.digits
+
+    def _as_target(self, stored: NDArray[Any]) -> Tensor:
+        """Targets int64 (n,), (n, k) or (n, classes), of labels or digits."""
+        if self.target == "number":
+            return torch.from_numpy(stored)
+        digits = torch.from_numpy(np.where(stored == ABSENT, self.classes, stored.astype(np.int64)))
+        if self.target == "digits":
+            return digits
+        return torch.zeros(len(digits), self.classes + 1, dtype=torch.int64).scatter_(1, digits, 1)[:, :-1]
+
+    def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Images and targets, as they are stored."""
+        raise NotImplementedError
+
+    def _pieces(self) -> Iterator[Columns]:
+        """All samples in order, some thousand at a time."""
+        raise NotImplementedError
+
+    def as_tensors(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Put the whole split on a device; transforms are not applied.
+
+        Returns
+        -------
+        images : uint8 (N, C, H, W)
+        targets : int64 (N,), (N, k) for `target="digits"`, or (N, classes) for `target="set"`
+        """
+        shape = {"number": (len(self),), "digits": (len(self), self.slots), "set": (len(self), self.classes)}
+        images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8, device=device)
+        targets = torch.empty(shape[self.target], dtype=torch.int64, device=device)
+        start = 0
+        for columns in self._pieces():
+            stop = start + len(columns.labels)
+            images[start:stop] = as_batch(columns.images).to(device)
+            targets[start:stop] = self._as_target(self._targets(columns)).to(device)
+            start = stop
+        return images, targets
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def as_batch(images: NDArray[np.uint8]) -> Tensor:
+    """Images (n, H, W) or (n, H, W, 3) as torch has them, (n, C, H, W)."""
+    batch = torch.from_numpy(images)
+    return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()

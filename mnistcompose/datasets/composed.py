@@ -1,0 +1,142 @@
+"""Samples that are composed on the fly, of any length."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..arguments import whole
+from ..building.executors import cores
+from ..digits.bank import DigitBank, Split, load_digits
+from ..errors import InputError
+from ..layout.model import LayoutSpec
+from ..layout.names import as_spec
+from ..rendering.compose import Composed, compose, compose_at
+from ..storage.schema import SampleSchema
+from .base import Columns, DigitsDataset, Target, Transform, as_batch
+
+MAX_LENGTH = 10**15  # samples of a split made on the fly
+_CHUNK = 5000  # samples that a thread renders at once
+
+
+def _columns(made: Composed) -> Columns:
+    return Columns(made.images, made.labels, made.digits)
+
+
+class ComposedDigits(DigitsDataset):
+    """The samples of a split, made when they are asked for; sample i has the same bytes as in a built dataset.
+
+    Samples are independent of each other, so there is nothing to gain from shuffling. Besides 'train' and 'test' there
+    are 'fit' and 'validation', for model selection: both are composed of training digits, of disjoint ones.
+
+    Parameters
+    ----------
+    spec
+        The layout.
+    split
+        'train', 'test', 'fit' or 'validation'.
+    seed
+        0 .. 2**63 - 1.
+    length
+        Number of samples; without it the layout's, for 'fit' as for 'train', for 'validation' as for 'test'.
+    transform, target_transform, target
+        As for `ShardedDigits`.
+    digits
+        Folder of another digit set than MNIST; see `load_digits`.
+
+    Raises
+    ------
+    InputError
+        An argument is out of its range, or the digit set cannot be read.
+    """
+
+    def __init__(
+        self,
+        spec: LayoutSpec | str | Path,
+        split: Split,
+        seed: int = 0,
+        length: int | None = None,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        target: Target = "number",
+        digits: str | Path | None = None,
+    ) -> None:
+        self.spec = spec = as_spec(spec)
+        self.split = split
+        self.seed = whole("seed", seed, 0, 2**63 - 1)
+        of_layout = spec.train if split in ("train", "fit") else spec.test
+        length = whole("length", of_layout if length is None else length, 0, MAX_LENGTH)
+        self._folder = Path(digits).absolute() if digits is not None else None
+        form = SampleSchema(len(spec.slots), spec.output.shape)
+        super().__init__(length, self._bank.classes, form, transform, target_transform, target)
+
+    def __repr__(self) -> str:
+        return f"ComposedDigits({self.spec.name!r}, {self.split!r}, seed={self.seed}): {self._size}"
+
+    @property
+    def _bank(self) -> DigitBank:
+        """The source digits, read once in a process; they are not pickled."""
+        return load_digits(self.split, self._folder)
+
+    def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        if (np.diff(positions) == 1).all() and len(positions):
+            columns = self._run(int(positions[0]), int(positions[-1]) + 1)
+        else:
+            columns = _columns(compose_at(self._bank, self.spec, self.split, self.seed, positions))
+        return columns.images, self._targets(columns)
+
+    def _run(self, start: int, stop: int) -> Columns:
+        return _columns(compose(self._bank, self.spec, self.split, self.seed, start, stop))
+
+    def batches(self, batch_size: int, threads: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go through the split in order, in batches that threads make ahead: the fastest way to fresh samples.
+
+        Transforms are not applied.
+
+        Parameters
+        ----------
+        batch_size
+            At least 1; the last batch may be smaller.
+        threads
+            How many render at once; without it, one a core.
+
+        Yields
+        ------
+        images : uint8 (batch_size, C, H, W)
+        targets : int64 (batch_size,), (batch_size, k) for `target="digits"`, (batch_size, classes) for `target="set"`
+
+        Raises
+        ------
+        InputError
+            An argument is less than 1.
+        """
+        if batch_size < 1 or (threads is not None and threads < 1):
+            raise InputError(f"batch_size = {batch_size}, threads = {threads}; both should be at least 1")
+        for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads or cores()):
+            images = as_batch(columns.images)
+            targets = self._as_target(self._targets(columns))
+            yield from zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)
+
+    def _pieces(self) -> Iterator[Columns]:
+        return self._ahead(_CHUNK, cores())
+
+    def _ahead(self, chunk: int, threads: int) -> Iterator[Columns]:
+        """All samples in order, some thousand at a time, each thread at most one piece ahead."""
+        starts = iter(range(0, len(self), chunk))
+        with ThreadPoolExecutor(threads) as pool:
+
+            def more(count: int) -> Iterator[Future[Columns]]:
+                for start in islice(starts, count):
+                    yield pool.submit(self._run, start, min(start + chunk, len(self)))
+
+            waiting = deque(more(2 * threads))
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(more(1))

@@ -1,0 +1,47 @@
+"""A layout from text, and back."""
+
+from typing import Any
+
+from pydantic import (
+    ValidationError,
+)
+
+from .model import LayoutSpec
+from .problems import LayoutError, Problem, explain_all
+from .yaml import dump_fields, parse_yaml
+
+
+def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
+    """Make a layout of YAML text; `source` is the name that errors bear.
+
+    Raises
+    ------
+    LayoutError
+        An InputError; as `load_spec`.
+    """
+    data, lines = parse_yaml(content, source)
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        message = f"a layout is a mapping with the keys name and slots; found {found}"
+        raise LayoutError(source, (Problem((), None, message),), data)
+    try:
+        return LayoutSpec.model_validate(data)
+    except ValidationError as error:
+        raise LayoutError(source, explain_all(error.errors(include_url=False), data, lines), data) from None
+
+
+def read_fields(content: bytes | str, source: str = "<spec>") -> Any:
+    """Read what YAML text says, unchecked: any value, for a layout a mapping.
+
+    Raises
+    ------
+    LayoutError
+        It is not the YAML that a layout may be written in.
+    """
+    return parse_yaml(content, source)[0]
+
+
+def dump_spec(spec: LayoutSpec) -> str:
+    """YAML text of a layout; `parse_spec` reads it back to an equal layout."""
+    # a slot may set a default against the dataset's value
+    return dump_fields(spec.model_dump(mode="json", exclude_unset=True))

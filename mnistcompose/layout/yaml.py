@@ -1,0 +1,114 @@
+"""Layouts as YAML: read strictly, with the line of each field, and written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from .problems import FieldPath, LayoutError, Problem, one_line
+
+MAX_BYTES = 1 << 20
+
+
+def dump_fields(fields: Mapping[str, Any]) -> str:
+    """YAML text of a layout's fields, which nothing has checked."""
+    return yaml.dump(dict(fields), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases (a short file could expand to gigabytes) and duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in a layout", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                shown = (
+                    f"{key.value!r:.40} is none" if isinstance(key, yaml.ScalarNode) else "a list or mapping is none"
+                )
+                raise yaml.MarkedYAMLError(problem=f"a key should be a word; {shown}", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
+    """Tell short lists and quantities, which a person writes on one line."""
+    if isinstance(value, Mapping):
+        return (
+            not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
+            and "crop" not in value
+        )
+    return not any(isinstance(each, dict) for each in value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper with what is short on one line."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        return super().represent_sequence(tag, sequence, flow_style or on_one_line(sequence))
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        return super().represent_mapping(tag, mapping, flow_style or on_one_line(mapping))
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+def _node_lines(node: yaml.Node | None, path: FieldPath = ()) -> Iterator[tuple[FieldPath, int]]:
+    """Line (from 1) of every field, by its path."""
+    if node is None:
+        return
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _node_lines(value, (*path, key.value))
+            yield (*path, key.value), key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _node_lines(value, (*path, index))
+
+
+def parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath, int]]:
+    """Fields of a YAML document, and the line of each."""
+    try:
+        loader = _Loader(content)
+        node = loader.get_single_node()
+        data = loader.construct_document(node) if node is not None else None
+        return data, dict(_node_lines(node))
+    except yaml.MarkedYAMLError as error:
+        mark, message = _in_plain_words(error)
+        raise LayoutError(source, (Problem((), mark.line + 1 if mark else None, message),)) from None
+    except RecursionError:
+        raise LayoutError(source, (Problem((), None, "nested too deeply for a layout"),)) from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        message = f"not valid YAML text: {one_line(str(error))}"
+        raise LayoutError(source, (Problem((), None, message),)) from None
+
+
+_YAML_WORDS = {
+    "character '\\t'": "a tab; YAML is indented with spaces",
+    "mapping values are not allowed": "a ':' that does not fit here; is one missing on the line before?",
+    "expected <block end>": "starts further to the left or to the right than the lines that it belongs to",
+    "could not find expected ':'": "a ':' is missing, or a quote is not closed",
+}
+_YAML_WORDS_AT_ITS_BEGIN = {
+    "expected ',' or ": "a bracket that is opened here is not closed, or a ',' between two of its items is missing",
+    "unexpected end of stream": "a quote that is opened here is not closed",
+}
+
+
+def _in_plain_words(error: yaml.MarkedYAMLError) -> tuple[yaml.Mark | None, str]:
+    """Where a YAML error is, and what is wrong there."""
+    problem, found = error.problem or "", error.problem_mark or error.context_mark
+    for mark, known in (found, _YAML_WORDS), (error.context_mark or found, _YAML_WORDS_AT_ITS_BEGIN):
+        for jargon, words in known.items():
+            if jargon in problem:
+                return mark, words
+    return found, one_line(f"{error.context or ''} {problem}")

@@ -1,0 +1,66 @@
+"""Files that are complete when they appear under their name, and errors that name the path."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from ..errors import BuildError
+from .location import is_local, rename
+
+Pieces = list[memoryview]
+
+
+@contextmanager
+def failing(verb: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal, or an object store's, into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise BuildError(f"{path}: cannot {verb}: {error.strerror or ' '.join(str(error).split())}") from None
+    except Exception as error:
+        if is_local(path) or type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise BuildError(f"{path}: cannot {verb}: {' '.join(str(error).split())}") from None
+
+
+_CLIENTS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"}  # whose errors are no OSError
+
+
+def write_file(path: Path, content: bytes | Pieces) -> None:
+    """Write a file whose content is complete, and on the disk or in the store, when it appears under its name.
+
+    Raises
+    ------
+    BuildError
+        It cannot be written; nothing of it is left.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
+    pieces = [content] if isinstance(content, bytes) else content
+    with failing("write", path):
+        try:
+            if is_local(path):
+                with temporary.open("xb") as file:
+                    for piece in pieces:
+                        file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+            else:
+                temporary.write_bytes(b"".join(pieces))
+            rename(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a local folder's entries on the disk."""
+    if not is_local(folder):
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

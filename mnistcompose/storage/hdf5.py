@@ -1,0 +1,218 @@
+"""HDF5 shards, encoded in memory and read back, and the virtual file that joins those of a split.
+
+HDF5 holds one lock for the whole process, so a shard is made in memory and written in one go. It is hashed before HDF5
+opens it, since HDF5 can crash on a damaged file.
+"""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BuildError
+from ..layout.model import MAX_SIDE, MAX_SLOTS
+from .digests import check_digest
+from .files import Pieces, failing
+from .manifest import ShardEntry
+from .schema import BLOCK, COLUMN_TYPES, FORMAT, MAX_SHARD, Compression, SampleSchema, Shard, column_type
+
+_LEVEL = 4  # of gzip
+_ATTRIBUTES = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
+
+
+class _Sink:
+    """A file for HDF5 to write to that copies no large array, but remembers where it goes.
+
+    HDF5's own files in memory are copied twice on their way to the disk, which takes longer than drawing the digits.
+    """
+
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self._arrays = {array.ctypes.data: array for array in arrays}  # by address: those that need no copy
+        self._written: dict[int, memoryview] = {}  # by place in the file
+        self._place = self._size = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset if whence == os.SEEK_SET else self._size + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def write(self, data: memoryview) -> int:
+        view = np.frombuffer(data, np.uint8)
+        array: NDArray[Any] = self._arrays.get(view.ctypes.data, view)
+        kept = view.copy() if array is view or array.nbytes != view.size else array
+        self._written[self._place] = kept.reshape(-1).view(np.uint8).data
+        self._size = max(self._size, self._place + view.size)
+        return view.size
+
+    def truncate(self, size: int) -> int:
+        self._size = size
+        return size
+
+    def flush(self) -> None:
+        pass
+
+    def pieces(self) -> Pieces:
+        """All of the file, in order; what was never written is zero."""
+        pieces: Pieces = []
+        end = 0
+        for place, piece in sorted(self._written.items()):
+            if place < end:
+                raise RuntimeError(f"HDF5 wrote {len(piece)} bytes at {place}, over a part of an earlier write")
+            pieces += [memoryview(bytes(place - end)), piece]
+            end = place + len(piece)
+        return [*pieces, memoryview(bytes(self._size - end))]
+
+
+def _file(sink: _Sink, version: str) -> h5py.File:
+    """Open an HDF5 file without a disk; its bytes depend on nothing but what is put into it."""
+    name = uuid4().hex  # not stored; HDF5 refuses two open files of one name
+    return h5py.File(name, "w", driver="fileobj", fileobj=sink, libver=(version, version))
+
+
+def encode(shard: Shard, compression: Compression = "none") -> Pieces:
+    """Make a shard's HDF5 file, the same bytes every time: pieces that follow each other.
+
+    Without compression the large ones are the shard's own arrays.
+    """
+    arrays = {name: np.ascontiguousarray(getattr(shard, name), COLUMN_TYPES[name][0]) for name in shard.form.columns}
+    chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
+    sink = _Sink(*arrays.values())
+    with _file(sink, "v108") as file:
+        file.attrs["format"] = FORMAT
+        for attribute in _ATTRIBUTES:
+            file.attrs[attribute] = getattr(shard, attribute)
+        for name, array in arrays.items():
+            if chunks:
+                options = {
+                    "chunks": (min(BLOCK, len(array)), *array.shape[1:]),
+                    "compression": "gzip",
+                    "compression_opts": _LEVEL,
+                }
+                dataset = file.create_dataset(name, array.shape, array.dtype, **options)
+                for index, chunk in enumerate(chunks[name]):
+                    dataset.id.write_direct_chunk((index * BLOCK, *[0] * (array.ndim - 1)), chunk)
+            else:
+                dataset = file.create_dataset(name, data=array)
+            dataset.attrs["unit"] = COLUMN_TYPES[name][2]
+    return sink.pieces()
+
+
+def _deflate(array: NDArray[Any]) -> list[bytes]:
+    """Compress block by block, outside HDF5's lock; HDF5 wants the last of several chunks filled up."""
+    rest = -len(array) % BLOCK if len(array) > BLOCK else 0
+    full = np.concatenate([array, np.zeros((rest, *array.shape[1:]), array.dtype)]) if rest else array
+    return [zlib.compress(full[start : start + BLOCK].data, _LEVEL) for start in range(0, len(full), BLOCK)]
+
+
+def read_shard(path: Path, sha256: str) -> Shard:
+    """Read a shard whose bytes are known.
+
+    Parameters
+    ----------
+    sha256
+        What the manifest says of the file; HDF5 opens nothing else.
+
+    Raises
+    ------
+    BuildError
+        The file is missing, damaged, or no shard of this format.
+    """
+    with failing("read", path):
+        content = path.read_bytes()
+    check_digest(path, hashlib.sha256(content).hexdigest(), sha256)
+    with decoding(path), h5py.File(h5py.h5f.open_file_image(content), "r") as file:
+        return _decode(file, path)
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn what HDF5 says of a damaged file into one line that names it."""
+    try:
+        yield
+    except BuildError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BuildError(f"{path}: not a shard: {' '.join(str(error).split())}") from None
+
+
+def _decode(file: h5py.File, path: Path) -> Shard:
+    attributes = dict(file.attrs)
+    if attributes.pop("format", None) != FORMAT:
+        raise BuildError(f"{path}: not a shard of format {FORMAT}")
+    image = column_of(file, "images", path).shape[1:]
+    form = SampleSchema(column_of(file, "digits", path).shape[-1], image, "masks" in file)
+    count = len(column_of(file, "labels", path))
+    if count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
+        raise BuildError(
+            f"{path}: promises {count:,} samples of {form.slots} digits; {MAX_SHARD:,} of {MAX_SLOTS} are the most"
+        )
+    if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
+        raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in form.columns:
+        kind, shape = column_type(name, form)
+        dataset = column_of(file, name, path)
+        expected = (count, *shape)
+        if dataset.shape != expected or dataset.dtype != np.dtype(kind):
+            raise BuildError(
+                f"{path}: {name} is {dataset.dtype} {dataset.shape}, should be {np.dtype(kind)} {expected}"
+            )
+        arrays[name] = dataset[...]
+    whole = {name: int(attributes[name]) for name in ("seed", "first", "classes")}
+    words = {name: str(attributes[name]) for name in ("split", "spec_digest", "digits_digest")}
+    return Shard(**whole, **words, **arrays)  # type: ignore[arg-type]
+
+
+def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """One of the shard's arrays, which must lie in the file itself.
+
+    Raises
+    ------
+    BuildError
+        It is missing, or stored elsewhere.
+    """
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise BuildError(f"{path}: {name} is missing, or elsewhere")
+    dataset = file[name]
+    plan = dataset.id.get_create_plist()
+    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    # a chunk is decompressed whole, and may be larger than what it holds
+    bounded = dataset.chunks is None or (dataset.chunks[0] <= BLOCK and dataset.chunks[1:] == dataset.shape[1:])
+    if dataset.is_virtual or dataset.external or filters - {h5py.h5z.FILTER_DEFLATE} or not bounded:
+        raise BuildError(f"{path}: {name} is not stored in the file, or in a way that is not allowed")
+    return dataset
+
+
+def virtual_bytes(shards: Sequence[ShardEntry], form: SampleSchema) -> bytes:
+    """Make the HDF5 file through which all of a split's shards read as one; they lie beside it.
+
+    A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
+    """
+    total = sum(shard.count for shard in shards)
+    sink = _Sink()
+    with _file(sink, "v110") as file:
+        for name in form.columns:
+            kind, _, unit = COLUMN_TYPES[name]
+            shape = form.shape(name)
+            whole = h5py.h5s.create_simple((total, *shape))
+            plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plan.set_obj_track_times(False)  # which h5py's own virtual datasets leave on
+            plan.set_fill_value(np.array(-1 if name == "labels" else 0, kind))
+            for shard in shards:
+                whole.select_hyperslab((shard.first, *[0] * len(shape)), (shard.count, *shape))
+                part = h5py.h5s.create_simple((shard.count, *shape))
+                plan.set_virtual(whole, shard.name.encode(), name.encode(), part)
+            whole.select_all()
+            h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(np.dtype(kind)), whole, plan)
+            file[name].attrs["unit"] = unit
+    return b"".join(sink.pieces())

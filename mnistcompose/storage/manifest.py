@@ -1,0 +1,157 @@
+"""The manifest that lists a dataset's shards."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import BuildError, InputError
+from ..layout.model import Output
+from .digests import check_digest, split_digest
+from .files import failing, write_file
+from .location import cache_folder, is_local
+from .schema import BLOCK, FORMAT, Compression, SampleSchema, SplitName
+
+MANIFEST = "manifest.json"
+
+
+def local_copy(root: Path, entry: "FileEntry") -> Path:
+    """A dataset's file on this machine: itself, or a copy that is fetched once and kept under its hash.
+
+    Raises
+    ------
+    BuildError
+        It cannot be fetched, or is not what the manifest says.
+    """
+    path = root / entry.name
+    if is_local(root):
+        return path
+    copy = cache_folder() / f"{entry.sha256}.h5"
+    if not copy.is_file() or copy.stat().st_size != entry.bytes:
+        with failing("read", path):
+            content = path.read_bytes()
+        check_digest(path, hashlib.sha256(content).hexdigest(), entry.sha256)
+        with failing("write", copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+        write_file(copy, content)
+    return copy
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Entry):
+    """A file of the dataset's own folder, and its content."""
+
+    name: str = Field(pattern=r"^(train|test)(-[0-9]{5,}-of-[0-9]{5,})?\.h5$")
+    bytes: Count
+    sha256: Digest
+
+
+class ShardEntry(FileEntry):
+    """A shard: its file, and the samples in it."""
+
+    split: SplitName
+    first: Count
+    count: Count
+    blocks: list[Digest] = Field(description="digest of each 1000 samples")
+
+
+class SplitEntry(_Entry):
+    """A split: its shards in order, and the virtual file that joins them."""
+
+    count: Count
+    digest: Digest
+    virtual: FileEntry
+    shards: list[ShardEntry]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        total = 0
+        for shard in self.shards:
+            if shard.first != total or len(shard.blocks) != -(-shard.count // BLOCK):
+                raise ValueError(f"{shard.name} does not continue at sample {total}")
+            total += shard.count
+        if total != self.count:
+            raise ValueError(f"the shards hold {total} samples, not {self.count}")
+        if split_digest(block for shard in self.shards for block in shard.blocks) != self.digest:
+            raise ValueError("the split's digest is not that of its blocks")
+        return self
+
+
+class Manifest(_Entry):
+    """What a finished dataset consists of, and what it was made from."""
+
+    format: Literal[1] = 1
+    mnistcompose: str = Field(description="version of the program")
+    license: str = Field(description="licence of the data")
+    spec: dict[str, Any] = Field(description="the layout, defaults left out")
+    spec_digest: Digest
+    digits_digest: Digest
+    classes: int = Field(ge=1, le=256)
+    seed: Count
+    shard_size: Count
+    compression: Compression
+    masks: bool = Field(default=False, description="whether the shards hold a mask for every digit")
+    splits: dict[SplitName, SplitEntry]
+
+    @property
+    def form(self) -> SampleSchema:
+        """What the samples look like."""
+        return SampleSchema(
+            len(self.spec["slots"]), Output.model_validate(self.spec.get("output", {})).shape, self.masks
+        )
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    """Digest of a manifest: SHA-256 of its sorted-key JSON without the digest itself."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """JSON text of a manifest, sealed with a digest of itself."""
+    # without masks as it was before there were any, so that earlier versions read it
+    fields = manifest.model_dump(mode="json", exclude=None if manifest.masks else {"masks"})
+    return json.dumps({**fields, "digest": _seal(fields)}, indent=1).encode() + b"\n"
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read a dataset's manifest.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished dataset.
+    BuildError
+        The manifest is damaged, or does not agree with itself.
+    """
+    path = root / MANIFEST
+    with failing("read", root):
+        is_folder, is_finished = root.is_dir(), path.is_file()
+    if not is_folder:
+        raise InputError(f"{root}: not a dataset's folder")
+    if not is_finished:
+        raise InputError(f"{path}: missing; the folder holds no finished dataset (the same build command finishes it)")
+    with failing("read", path):
+        content = path.read_bytes()
+    try:
+        fields = json.loads(content)
+        digest = fields.pop("digest", None)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise BuildError(f"{path}: damaged: not a JSON mapping") from None
+    if digest != _seal(fields):
+        raise BuildError(f"{path}: damaged or edited: it does not agree with its own digest")
+    if fields.get("format") != FORMAT:
+        raise BuildError(f"{path}: format {fields.get('format')!r}; this version reads format {FORMAT}")
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BuildError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
