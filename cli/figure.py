@@ -42,7 +42,7 @@ def figure(
     try:
         from dcl.reporting import figures
     except ModuleNotFoundError as error:
-        raise InputError(f"figures need {error.name}: pip install 'mnistcompose[figures]'") from None
+        raise InputError(f"figures need {error.name}: pip install matplotlib") from None
     dataset = dataset or ("MNIST-II-05" if number == "5" else "MNIST-III-10")
     out = out or Path(f"figure{number}")
     match number:

@@ -43,7 +43,7 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "mnistcompose":
             raise
-        raise InputError(f"the studio needs {error.name}: pip install 'mnistcompose[studio]'") from None
+        raise InputError(f"the studio needs {error.name}: pip install starlette uvicorn ruamel.yaml") from None
     from secrets import token_urlsafe
 
     from mnistcompose.layout.names import bundled_names, read_source

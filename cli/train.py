@@ -34,7 +34,7 @@ Epoch = Callable[[str, int, "History"], None]  # what is trained, number of epoc
 def need_torch() -> None:
     """Tell a user without PyTorch what to install."""
     if find_spec("torch") is None:
-        raise InputError("this command needs PyTorch: pip install 'mnistcompose[train]'")
+        raise InputError("this command needs PyTorch: pip install torch torchvision")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 if find_spec("torch") is None:
-    raise ImportError("dcl needs torch: pip install 'mnistcompose[train]'")
+    raise ImportError("dcl needs torch: pip install torch torchvision")
 
 from .models.builder import Network, parse_network
 from .models.fusion import Bilinear, DCLConv2d, DCLLinear

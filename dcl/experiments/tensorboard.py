@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def need_tensorboard() -> None:
     """Tell a user without TensorBoard what to install."""
     if find_spec("tensorboard") is None:
-        raise InputError("event files need TensorBoard: pip install 'mnistcompose[tensorboard]'")
+        raise InputError("event files need TensorBoard: pip install tensorboard")
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def cluster(
         from distributed import Client, KilledWorker, Security
         from distributed.comm.core import CommClosedError
     except ImportError:
-        raise InputError("a cluster needs Dask: pip install 'mnistcompose[distributed]'") from None
+        raise InputError("a cluster needs Dask: pip install distributed") from None
     where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
     if "scheduler_file" in where and not Path(scheduler).is_file():
         raise InputError(f"{scheduler}: neither an address such as tcp://host:8786 nor a scheduler file")

@@ -27,7 +27,7 @@ def check(_source: Source) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
-        raise InputError("parquet needs pyarrow: pip install 'mnistcompose[export]'") from None
+        raise InputError("parquet needs pyarrow: pip install pyarrow") from None
 
 
 def sample_bytes(_source: Source) -> int:

@@ -8,7 +8,8 @@ both can make an image it is the same, to the bit.
 import numpy as np
 
 from ..digits.bank import INK
-from .kernel import ADD, LIGHTEN, ONE, SCREEN, cached, ink_box, inlined, mix, sample, stage
+from .compiled import cached, inlined
+from .kernel import ADD, LIGHTEN, ONE, SCREEN, ink_box, mix, sample, stage
 
 
 @inlined

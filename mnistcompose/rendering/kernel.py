@@ -10,15 +10,14 @@ on whole vectors. Tiles and canvas lie transposed, a column after the other: the
 turned, and ends in rows.
 """
 
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from ..digits.bank import INK
 from ..layout.model import SIZE
+from .compiled import cached, inlined
 from .draws import POSITION
 
 NORMALS = 4096  # length of the table of normal quantiles
@@ -35,17 +34,6 @@ _LANES = 8  # a tile's height is a multiple of it, so that no column has a remai
 _PITCH = 32  # numbers from one row to the next in the resize: SIZE, and full vectors
 _KNOWN = 128  # shorter axes have their weights kept
 _GROUP = 4  # source pixels that one pass of the resize adds up
-
-inlined = njit(nogil=True, error_model="numpy")
-
-
-def cached(function: Any) -> Any:
-    """Compile, and keep the machine code where the user has a folder for it; without one, compile at every start."""
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:
-        return njit(nogil=True, error_model="numpy")(function)
-
 
 # --- source digits --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..digits.bank import DigitBank
 from ..errors import InputError
 from ..layout.model import SIZE, LayoutSpec, Window
-from .crops import call_compiled, crops
+from .crops import crops
 from .draws import ABSENT, SCALE, Draws, numbers, sines
 from .general_kernel import compose_scene
 from .geometry import fits, geometry
@@ -60,7 +60,7 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
         images,
         boxes,
     )
-    failed = call_compiled(compose, *arguments)
+    failed = compose(*arguments)
     if failed >= 0:
         raise no_ink(spec, draws, failed)
     return images, boxes
@@ -93,8 +93,7 @@ def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images
     boxes = np.empty((count, slots, 4), np.float32)
     host = geometry(bank, spec, draws)
     window = spec.output.crop.box if isinstance(spec.output.crop, Window) else (0, 0, 0, 0)
-    failed = call_compiled(
-        compose_scene,
+    failed = compose_scene(
         crops(bank)[0],
         draws.source,
         host.low,

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import cast
 
+from platformdirs import user_cache_path
+
 from ..errors import InputError
 
 
@@ -34,7 +36,7 @@ def locate(where: str | Path) -> Path:
         path = UPath(where, use_listings_cache=False)  # what other machines write must be seen
         path.fs  # noqa: B018 -- says whether what reads the scheme is there
     except ImportError as error:
-        raise InputError(f"{where}: {error}; pip install 'mnistcompose[distributed]' brings what s3:// needs") from None
+        raise InputError(f"{where}: {error}; pip install universal-pathlib s3fs brings what s3:// needs") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     return cast(Path, path)
@@ -62,4 +64,4 @@ def cache_folder() -> Path:
     """Where copies of remote files are kept: MNISTCOMPOSE_CACHE, or a folder in the user's cache."""
     if given := os.environ.get("MNISTCOMPOSE_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnistcompose" / "shards"
+    return user_cache_path("mnistcompose") / "shards"

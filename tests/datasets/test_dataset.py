@@ -335,7 +335,7 @@ def test_without_torch_the_remedy_is_named(tmp_path, name):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
     code = f"import sys; sys.path.insert(0, '.'); from mnistcompose import {name}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    assert result.stderr.splitlines()[-1].endswith("pip install 'mnistcompose[train]'")
+    assert result.stderr.splitlines()[-1].endswith("pip install torch torchvision")
     assert "ImportError" in result.stderr
 
 

@@ -49,6 +49,34 @@ def call(copy, limit=resource.RLIM_INFINITY, **environment):
     assert result.stdout.strip() == f"{copy / 'rendering' / 'render.py'} (3, 28, 28)"
 
 
+def test_nothing_is_kept_next_to_the_sources(copy, tmp_path):
+    (copy / "rendering" / "__pycache__").unlink()
+    call(copy, HOME=str(tmp_path / "home"))
+    assert not list(copy.rglob("*.nb[ci]"))
+    assert list((tmp_path / "home").rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("name", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_a_damaged_cache_is_compiled_again_and_mended(copy, tmp_path, name, content):
+    folder = tmp_path / "cache"
+    call(copy, NUMBA_CACHE_DIR=str(folder))
+    damaged = list(folder.rglob(name))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(content)
+    call(copy, NUMBA_CACHE_DIR=str(folder))
+    assert all(path.read_bytes() != content for path in damaged)
+
+
+def test_a_change_in_any_source_of_the_kernels_compiles_again(copy, tmp_path):
+    folder = tmp_path / "cache"
+    call(copy, NUMBA_CACHE_DIR=str(folder))
+    (copy / "digits" / "bank.py").open("a").write("\n")  # INK is there, and kernels inline it
+    call(copy, NUMBA_CACHE_DIR=str(folder))
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_without_any_folder_the_kernel_is_compiled_anew(copy):
     call(copy, HOME="/dev/null")
     assert not list(copy.parent.rglob("*.nbc"))

@@ -651,7 +651,7 @@ def test_without_torch_the_extra_is_named(name: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "mnistcompose: this command needs PyTorch: pip install 'mnistcompose[train]'\n"
+    assert done.stderr == "mnistcompose: this command needs PyTorch: pip install torch torchvision\n"
 
 
 def test_help_imports_no_torch() -> None:
