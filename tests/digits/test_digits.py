@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from mnistcompose import InputError, load_digits
 from mnistcompose.digits.bank import INK, ink_boxes
 
-DATA = Path(load_digits.__code__.co_filename).parent / "data"
+DATA = Path(load_digits.__code__.co_filename).parents[1] / "data"
 PUBLISHED_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
