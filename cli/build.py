@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from .shared import Location, cluster_options, digits_option, image_bar, on_clus
 if TYPE_CHECKING:
     from mnistcompose.building.build import BuildReport
     from mnistcompose.building.plan import BuildPlan
+    from mnistcompose.storage.schema import Compression
 
 
 @click.command()
@@ -44,7 +45,7 @@ def build(
     shard_size: int,
     workers: int | None,
     digits: Path | None,
-    compression: str,
+    compression: "Compression",
     masks: bool,
     scheduler: str | None,
     tls_ca: Path | None,
@@ -57,9 +58,10 @@ def build(
     """Make the bundled datasets NAME, or those of layout FILEs.
 
     The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
-    interrupted goes on where it left off when the same command is given again.
+    interrupted resumes when the same command is given again.
     """
-    from mnistcompose.building.build import build as make
+    from mnistcompose.building.build import build_config
+    from mnistcompose.building.config import make_config
     from mnistcompose.building.plan import plan_build
     from mnistcompose.errors import InputError
     from mnistcompose.layout.names import load_spec, spec_names
@@ -70,29 +72,34 @@ def build(
     names = [spec.name for spec in specs]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
-    what: dict[str, Any] = {
-        "seed": seed,
-        "train": train,
-        "test": test,
-        "shard_size": shard_size,
-        "digits": digits,
-        "compression": compression,
-        "masks": masks,
-    }
+    configs = [
+        make_config(
+            spec,
+            seed=seed,
+            train=train,
+            test=test,
+            shard_size=shard_size,
+            digits=digits,
+            compression=compression,
+            masks=masks,
+        )
+        for spec in specs
+    ]
     if dry_run:
-        for spec in specs:
-            plan = plan_build(spec, **what)
-            click.echo(_as_json(spec.name, plan) if as_json else _plan(spec.name, plan, workers))
+        for config in configs:
+            name, plan = config.spec.name, plan_build(config)
+            click.echo(_as_json(name, plan) if as_json else _plan(name, plan, workers))
         return
-    alone = len(specs) == 1 and not every
+    alone = len(configs) == 1 and not every
     with on_cluster(scheduler, tls_ca, tls_cert, tls_key) as (executor, threads):
-        how: dict[str, Any] = {"executor": executor, "workers": workers or threads, "force": force}
-        for spec in specs:
-            folder = out if out and alone else (out or Path("data")) / spec.name
-            total = (spec.train if train is None else train) + (spec.test if test is None else test)
-            with image_bar(spec.name, total) as advance:
-                report = make(spec, folder, **what, **how, progress=advance)
-            click.echo(_as_json(spec.name, report) if as_json else _report(folder, report))
+        for config in configs:
+            name = config.spec.name
+            folder = out if out and alone else (out or Path("data")) / name
+            with image_bar(name, sum(config.counts.values())) as advance:
+                report = build_config(
+                    config, folder, executor=executor, workers=workers or threads, force=force, progress=advance
+                )
+            click.echo(_as_json(name, report) if as_json else _report(folder, report))
 
 
 def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:

@@ -8,6 +8,7 @@ import click
 
 from mnistcompose.errors import BuildError, InputError
 
+from .options import DEVICE, EPOCHS, JOBS, out_option
 from .train import need_torch, watching
 
 
@@ -19,18 +20,12 @@ from .train import need_torch, watching
 @click.option("--factors", default="0.5,1,1.5", show_default=True, help="What its spread is multiplied by.")
 @click.option("--target", type=float, required=True, metavar="PERCENT", help="The wanted test error.")
 @click.option("--model", default="baseline", show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@EPOCHS
 @click.option("--seed", type=click.IntRange(0), default=100, show_default=True, help="Run seed.")
 @click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
-@click.option("--device", default="auto", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results/calibration"),
-    show_default=True,
-    help="Runs' folder.",
-)
+@JOBS
+@DEVICE
+@out_option("results/calibration")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def calibrate(
     layout: str,

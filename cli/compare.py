@@ -9,6 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .options import grid_options
 from .shared import cluster_options, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
 
@@ -39,19 +40,7 @@ def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[st
     show_default=True,
     help="Comma-separated: baseline, A2, ... oracle, or NOTATIONs.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds.")
-@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results/compare"),
-    show_default=True,
-    help="Folder of the runs.",
-)
-@click.option("--keep", is_flag=True, help="Keep the weights of every run.")
-@click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once; they share the cores."
-)
+@grid_options("results/compare")
 @cluster_options
 @click.option(
     "--resource",
@@ -62,9 +51,6 @@ def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[st
     help="What a run takes of its worker's Dask resources, as in GPU=1; repeatable.",
 )
 @training_options
-@click.option("--json", "style", flag_value="json", help="Print JSON.")
-@click.option("--csv", "style", flag_value="csv", help="Print CSV.")
-@click.option("--markdown", "style", flag_value="markdown", help="Print a Markdown table.")
 def compare(
     datasets: tuple[str, ...],
     every: bool,

@@ -9,6 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .options import BFLOAT16, DEVICE, PROGRESS, grid_options
 from .shared import print_table
 from .train import need_torch, watching
 
@@ -33,24 +34,15 @@ def _list(_context: click.Context, _option: click.Parameter, value: str) -> list
     callback=_list,
     help="Comma-separated: lenet, bignet, wrn, alexnet. Each is trained without and with DCL.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds.")
-@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+@grid_options("results/table2")
 @click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's; the schedule shrinks with it.")
 @click.option("--lr", type=float, help="Highest learning rate, instead of the recipe's.")
 @click.option("--batch-size", type=int, help="Instead of the recipe's.")
 @click.option("--validate", is_flag=True, help="Measure on held-out training images, not on the test set.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/table2"), show_default=True, help="Runs' folder."
-)
-@click.option("--keep", is_flag=True, help="Keep the weights of every run.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively.")
-@click.option("--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal.")
+@DEVICE
+@BFLOAT16
+@PROGRESS
 @click.option("--others", is_flag=True, help="Also print the other methods of the paper's table.")
-@click.option("--json", "style", flag_value="json", help="Print JSON: every number, unrounded.")
-@click.option("--csv", "style", flag_value="csv", help="Print CSV: every number, unrounded.")
-@click.option("--markdown", "style", flag_value="markdown", help="Print a Markdown table.")
 def compare_images(
     datasets: tuple[str, ...],
     root: Path,

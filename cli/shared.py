@@ -11,6 +11,8 @@ import click
 
 from mnistcompose.storage.location import locate
 
+from .options import together
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -79,18 +81,14 @@ def print_table(
         click.echo(f"Too wide for this terminal: {', '.join(head[shown:])}.")
 
 
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that name a Dask cluster."""
-    pem = click.Path(path_type=Path, exists=True, dir_okay=False)
-    options = [
-        click.option("--scheduler", metavar="ADDRESS|FILE", help="Work on this Dask cluster, as in tcp://host:8786."),
-        click.option("--tls-ca", type=pem, help="Encrypt: the authority's certificate, ..."),
-        click.option("--tls-cert", type=pem, help="... this client's ..."),
-        click.option("--tls-key", type=pem, help="... and its key, in PEM format."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_PEM = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+cluster_options = together(
+    click.option("--scheduler", metavar="ADDRESS|FILE", help="Work on this Dask cluster, as in tcp://host:8786."),
+    click.option("--tls-ca", type=_PEM, help="Encrypt: the authority's certificate, ..."),
+    click.option("--tls-cert", type=_PEM, help="... this client's ..."),
+    click.option("--tls-key", type=_PEM, help="... and its key, in PEM format."),
+)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import click
 
 from mnistcompose.errors import BuildError, InputError
 
+from .options import BFLOAT16, DEVICE, EPOCHS, PROGRESS, together
+
 if TYPE_CHECKING:
     from dcl.training.history import History
     from dcl.training.recipe import Recipe
@@ -37,33 +39,22 @@ def need_torch() -> None:
         raise InputError("this command needs PyTorch: pip install torch torchvision")
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how to train."""
-    options = [
-        click.option("--epochs", type=click.IntRange(1), default=20, show_default=True),
-        *(
-            click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text} Default: the recipe's.")
-            for name, (kind, text) in RECIPE.items()
-        ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option(
-            "--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively."
-        ),
-        click.option(
-            "--validate",
-            is_flag=True,
-            help="Train and measure on the splits for model selection, not on train and test.",
-        ),
-        click.option(
-            "--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a dataset given by name."
-        ),
-        click.option(
-            "--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+training_options = together(
+    EPOCHS,
+    *(
+        click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text} Default: the recipe's.")
+        for name, (kind, text) in RECIPE.items()
+    ),
+    DEVICE,
+    BFLOAT16,
+    click.option(
+        "--validate", is_flag=True, help="Train and measure on the splits for model selection, not on train and test."
+    ),
+    click.option(
+        "--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a dataset given by name."
+    ),
+    PROGRESS,
+)
 
 
 def recipe_of(options: dict[str, Any]) -> "Recipe":
@@ -200,7 +191,7 @@ def train(
     help="Of a set of natural images.",
 )
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
-@click.option("--device", default="auto", show_default=True)
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: str, as_json: bool) -> None:
     """Measure the trained model in the folder RUN on a dataset.
@@ -252,7 +243,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--device", default="auto", show_default=True)
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -> None:
     """Read the number in each PICTURE with the trained model in the folder RUN.

@@ -119,8 +119,6 @@ def build(
     BuildError
         The work could not be finished. The same call resumes it.
     """
-    begun = perf_counter()
-    root = locate(out).absolute()
     config = make_config(
         spec,
         seed=seed,
@@ -131,6 +129,21 @@ def build(
         compression=compression,
         masks=masks,
     )
+    return build_config(config, out, executor=executor, workers=workers, force=force, progress=progress)
+
+
+def build_config(
+    config: BuildConfig,
+    out: str | Path,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Make the dataset of a config; parameters and errors as of `build`."""
+    begun = perf_counter()
+    root = locate(out).absolute()
     workers = None if workers is None else whole("workers", workers, 1)
     check_folder(root, config.identity, force)
     check_space(root, config)

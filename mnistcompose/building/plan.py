@@ -2,16 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 from ..digits.bank import load_digits
-from ..layout.model import LayoutSpec
 from ..storage.digests import block_digests, pieces_digest
 from ..storage.hdf5 import encode
 from ..storage.manifest import ShardEntry
-from ..storage.schema import BLOCK, Compression, SplitName, shard_name
-from .config import make_config
+from ..storage.schema import BLOCK, SplitName, shard_name
+from .config import BuildConfig
 from .worker import compose_shard, load_kernel
 
 
@@ -36,34 +34,14 @@ class BuildPlan:
     seconds_per_image: float
 
 
-def plan_build(
-    spec: LayoutSpec | str | Path,
-    *,
-    seed: int = 0,
-    train: int | None = None,
-    test: int | None = None,
-    shard_size: int = 10_000,
-    digits: str | Path | None = None,
-    compression: Compression = "none",
-    masks: bool = False,
-) -> BuildPlan:
-    """Say what `build` would make with these arguments; makes some thousand images in memory, and no file.
+def plan_build(config: BuildConfig) -> BuildPlan:
+    """Say what a build would make: some thousand images are made in memory, and no file.
 
     Raises
     ------
     InputError
-        Something asked for cannot be.
+        The layout leaves a digit without ink.
     """
-    config = make_config(
-        spec,
-        seed=seed,
-        train=train,
-        test=test,
-        shard_size=shard_size,
-        digits=digits,
-        compression=compression,
-        masks=masks,
-    )
     bank = load_digits("train", config.digits)
     load_kernel(config)
     sizes = []

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnistcompose import InputError, build, load_spec
+from mnistcompose.building.config import make_config
 from mnistcompose.building.plan import plan_build
 from mnistcompose.cli import cli
 
@@ -15,7 +16,7 @@ SPEC = load_spec("MNIST-II-03")
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_a_plan_is_what_the_build_makes(tmp_path, compression):
     size = {"train": 25_000, "test": 3000, "shard_size": 5000, "compression": compression}
-    plan, report = plan_build(SPEC, **size), build(SPEC, tmp_path / "x", **size)
+    plan, report = plan_build(make_config(SPEC, **size)), build(SPEC, tmp_path / "x", **size)
     assert plan.counts == report.counts
     assert sum(plan.shards.values()) == report.made == 6
     assert plan.bytes == pytest.approx(report.bytes, rel=0.001 if compression == "none" else 0.02)
@@ -25,7 +26,7 @@ def test_a_plan_is_what_the_build_makes(tmp_path, compression):
 @settings(deadline=None, max_examples=15)
 @given(st.integers(1, 10**12), st.integers(0, 10**12))
 def test_every_image_is_in_a_shard(train, test):
-    plan = plan_build(SPEC, train=train, test=test)
+    plan = plan_build(make_config(SPEC, train=train, test=test))
     assert plan.counts == {"train": train, "test": test}
     for split, count in plan.counts.items():
         assert 0 <= plan.shards[split] * 10_000 - count < 10_000
@@ -44,4 +45,4 @@ def test_a_dry_run_writes_nothing(tmp_path, monkeypatch):
 
 def test_what_cannot_be_built_cannot_be_planned():
     with pytest.raises(InputError, match="shard_size = 1500"):
-        plan_build(SPEC, shard_size=1500)
+        make_config(SPEC, shard_size=1500)
