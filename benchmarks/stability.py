@@ -1,7 +1,7 @@
 """What lets modules of many factors train: an epoch a line, with the number of outputs that are dead by then.
 
     python benchmarks/stability.py MNIST-II-05 B2 --epochs 5 --images 30000 --initial-bias 0
-    python benchmarks/stability.py MNIST-III-10 A3D --epochs 20 --clip 2
+    python benchmarks/stability.py MNIST-III-10 A3D --epochs 20 --max-grad-norm 2
 
 Trains on the split `fit` and measures on `validation`: the test set is never touched. `--initial-bias` is where
 the second stage's biases start, instead of what `dcl.models.notation` sets. Output: results/recipe/stability.
@@ -29,10 +29,17 @@ _LOOKED_AT = 5000  # images in which an output that fires for none counts as dea
 @click.option("--images", default=60_000, show_default=True, help="Training images.")
 @click.option("--initial-bias", default=0.0, show_default=True)
 @click.option("--lr", default=0.1, show_default=True)
-@click.option("--clip", type=float)
+@click.option("--max-grad-norm", type=float)
 @click.option("--warmup", default=0.3, show_default=True)
 def main(
-    layout: str, model: str, epochs: int, images: int, initial_bias: float, lr: float, clip: float | None, warmup: float
+    layout: str,
+    model: str,
+    epochs: int,
+    images: int,
+    initial_bias: float,
+    lr: float,
+    max_grad_norm: float | None,
+    warmup: float,
 ) -> None:
     """Train MODEL on LAYOUT, and print a line an epoch."""
     data, device = open_dataset(layout, validation=True), torch.device("cpu")
@@ -58,7 +65,7 @@ def main(
         _, branches = module_responses(net, held_out[0][:_LOOKED_AT], history.normalisation.on(device))
         return dead_outputs(branches, module.fusion)
 
-    recipe = Recipe(lr=lr, clip=clip, warmup=warmup)
+    recipe = Recipe(lr=lr, max_grad_norm=max_grad_norm, warmup=warmup)
     fit(
         net,
         (train[0][:images], train[1][:images]),

@@ -27,8 +27,10 @@ RECIPE = {
     "weight_decay": (float, "Weight decay; biases have none."),
     "schedule": (str, "one-cycle, linear, constant, or as in 'x0.1 at 6,9 of 10', after the warm-up."),
     "warmup": (float, "Share of the steps in which the learning rate rises."),
-    "clip": (float, "Largest norm of a gradient, over all parameters; a longer one is shortened."),
+    "max_grad_norm": (float, "Largest norm of a gradient, over all parameters; a larger one is scaled down."),
 }
+
+ALIASES = {"max_grad_norm": ("--clip",)}
 
 Epoch = Callable[[str, int, "History"], None]  # what is trained, number of epochs, history so far
 
@@ -42,7 +44,13 @@ def need_torch() -> None:
 training_options = together(
     EPOCHS,
     *(
-        click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text} Default: the recipe's.")
+        click.option(
+            name,
+            f"--{name.replace('_', '-')}",
+            *ALIASES.get(name, ()),
+            type=kind,
+            help=f"{text} Default: the recipe's.",
+        )
         for name, (kind, text) in RECIPE.items()
     ),
     DEVICE,
@@ -212,7 +220,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     images, targets = data.load(split, trained.target, place)
     if data.augmentation is not None:
         images = data.augmentation.central(images)
-    measured = measure(trained.net, (images, targets), trained.normalisation, place, resident=data.resident)
+    measured = measure(trained.net, (images, targets), trained.normalisation, place, data_on_device=data.data_on_device)
     positions = error_by_position(measured.predictions, targets.cpu().numpy(), data.classes, data.slots)
     result = {
         "model": trained.identity["model"],

@@ -226,7 +226,7 @@ class ImageSet:
     slots: int = 1
 
     @property
-    def resident(self) -> bool:
+    def data_on_device(self) -> bool:
         """Whether the images go onto the device as a whole; else they are sent batch by batch."""
         return self.name != "ilsvrc2012"
 
@@ -246,7 +246,7 @@ class ImageSet:
         SVHN's are normalised by their local contrast.
         """
         images, labels = map(torch.from_numpy, _read(self.name, self.root, split))
-        if self.resident:
+        if self.data_on_device:
             images = images.to(device)
         if self.name == "svhn":
             images = local_contrast(images)

@@ -38,7 +38,7 @@ class Dataset:
     root: Path | None = None
 
     augmentation = None
-    resident = True
+    data_on_device = True
 
     def __post_init__(self) -> None:
         _check_length(self.spec)

@@ -141,9 +141,9 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
             recipe=run.recipe,
             precision=run.precision,
             augment=run.dataset.augmentation,
-            resident=run.dataset.resident,
+            data_on_device=run.dataset.data_on_device,
             checkpoint=checkpoint,
-            about={key: value for key, value in identity.items() if key not in _OF_FIT},
+            metadata={key: value for key, value in identity.items() if key not in _OF_FIT},
             progress=progress,
         )
     except DivergenceError as error:
@@ -163,7 +163,7 @@ def _lacks(checkpoint: Path, run: Run) -> bool:
 
 def _finished(run: Run, device: torch.device, net: nn.Module, test: Data, history: History) -> Record:
     measured = evaluate(
-        net, test, history.normalisation, device, precision=run.precision, resident=run.dataset.resident
+        net, test, history.normalisation, device, precision=run.precision, data_on_device=run.dataset.data_on_device
     )
     wrong = np.flatnonzero(measured.wrong)
     predictions = to_numbers(measured.predictions, run.dataset.classes)

@@ -22,7 +22,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `identity` (what determined the run, and `fit`'s `about`), `weights`, `momentum`, `history`.
+        `identity` (what determined the run, and `fit`'s `metadata`), `weights`, `momentum`, `history`.
 
     Raises
     ------

@@ -81,10 +81,12 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not understood; write {kind} or {kind}:0") from None
 
 
-def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident: bool = True) -> tuple[Tensor, Tensor]:
+def to_tensors(
+    data: Data, device: torch.device, name: str = "data", *, data_on_device: bool = True
+) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k) on the device, checked.
 
-    Unless `resident`, the images stay where they are.
+    Unless `data_on_device`, the images stay where they are.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident
         raise InputError(f"{name}: targets are {targets.dtype} {tuple(targets.shape)}; should be int64 (N,) or (N, k)")
     if len(images) != len(targets) or len(images) == 0:
         raise InputError(f"{name}: {len(images)} images and {len(targets)} targets; should be as many, and at least 1")
-    return images.to(device) if resident else images, targets.to(device)
+    return images.to(device) if data_on_device else images, targets.to(device)
 
 
 def fingerprint(images: Tensor, targets: Tensor) -> str:

@@ -32,11 +32,11 @@ def evaluate(
     device: str | torch.device = "auto",
     *,
     precision: str = "float32",
-    resident: bool = True,
+    data_on_device: bool = True,
 ) -> Evaluation:
     """Loss, error and predictions of a network on a split.
 
-    `normalisation` is the one it was trained with; `precision` and `resident` as in `fit`.
+    `normalisation` is the one it was trained with; `precision` and `data_on_device` as in `fit`.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def evaluate(
     """
     place = resolve_device(device) if isinstance(device, str) else device
     check_precision(precision, place)
-    images, targets = to_tensors(data, place, resident=resident)
+    images, targets = to_tensors(data, place, data_on_device=data_on_device)
     was_training = net.training
     net.to(place).eval()
     normalise = normalisation.on(place)

@@ -53,9 +53,9 @@ def fit(
     recipe: Recipe = DEFAULT_RECIPE,
     precision: Precision = "float32",
     augment: Callable[[Tensor], Tensor] | None = None,
-    resident: bool = True,
+    data_on_device: bool = True,
     checkpoint: str | Path | None = None,
-    about: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     progress: Callable[[History], None] | None = None,
 ) -> History:
     """Train a network, in place, and leave it on the device in evaluation mode.
@@ -78,12 +78,12 @@ def fit(
     augment : callable, optional
         Applied to every batch of training images, uint8 on the device; what it draws from torch's generators follows
         from the seed.
-    resident : bool
+    data_on_device : bool
         False leaves the images where they are, as they may not fit onto the device, and sends them batch by batch.
     checkpoint : str or Path, optional
         Written atomically after every epoch. Where it exists, the run goes on from it; with the same number of threads
         on a CPU it ends with the same bits as an uninterrupted one.
-    about : mapping, optional
+    metadata : mapping, optional
         Plain values that describe the network, kept in the checkpoint; a checkpoint that says otherwise is refused.
     progress : callable, optional
         Called after every epoch with the history so far.
@@ -102,7 +102,8 @@ def fit(
     if epochs < 1 or seed < 0:
         raise InputError(f"epochs = {epochs}, seed = {seed}: should be at least 1, and at least 0")
     data, held_out = (
-        to_tensors(split, place, name, resident=resident) for split, name in ((train, "train"), (test, "test"))
+        to_tensors(split, place, name, data_on_device=data_on_device)
+        for split, name in ((train, "train"), (test, "test"))
     )
     _materialise(net.to(place), data[0], place)
     net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -112,7 +113,7 @@ def fit(
     with _seeded(seed, 0, place):
         _check_outputs(net, data, held_out, prepare)
     optimizer = make_optimizer(net, recipe)
-    identity = {**(about or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
+    identity = {**(metadata or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
     checkpoint = None if checkpoint is None else Path(checkpoint)
     if checkpoint is not None:
         with failing("make the folder", checkpoint.parent):
@@ -137,11 +138,13 @@ def fit(
                     check = _finite_later(losses[-STEPS_PER_CHECK:])
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(recipe, step, epochs * batches)
-                losses.append(train_step(net, optimizer, data, index, prepare, precision, recipe.clip))
+                losses.append(train_step(net, optimizer, data, index, prepare, precision, recipe.max_grad_norm))
             train_loss = float(torch.stack(losses).cpu().double().mean())
             seconds = time.perf_counter() - began
         _check_finite(history, "train loss", train_loss, recipe)
-        measured = evaluate(net, held_out, history.normalisation, place, precision=precision, resident=resident)
+        measured = evaluate(
+            net, held_out, history.normalisation, place, precision=precision, data_on_device=data_on_device
+        )
         _check_finite(history, "test loss", measured.loss, recipe)
         history.train_loss.append(train_loss)
         history.test_loss.append(measured.loss)

@@ -32,7 +32,7 @@ class Recipe:
     weight_decay: float = 1e-3  # of weights; biases and normalisation layers have none
     schedule: str = "one-cycle"  # a `Schedule`, or steps, as in "x0.1 at 120,140 of 150"
     warmup: float = 0.3  # share of the steps in which the learning rate rises
-    clip: float | None = None  # a gradient with a larger norm, over all parameters, is shortened to it
+    max_grad_norm: float | None = None  # a gradient with a larger norm, over all parameters, is scaled down to it
 
     def __post_init__(self) -> None:
         checks: dict[str, tuple[bool, str]] = {
@@ -45,15 +45,18 @@ class Recipe:
                 f"one of {', '.join(get_args(Schedule))}, or steps, as in 'x0.1 at 120,140 of 150'",
             ),
             "warmup": (0 <= self.warmup < 1, "at least 0 and below 1"),
-            "clip": (self.clip is None or 0 < self.clip < math.inf, "above 0"),
+            "max_grad_norm": (self.max_grad_norm is None or 0 < self.max_grad_norm < math.inf, "above 0"),
         }
         for name, (fine, wanted) in checks.items():
             if not fine:
                 raise InputError(f"recipe: {name} = {getattr(self, name)!r}: should be {wanted}")
 
     def fields(self) -> dict[str, str | int | float]:
-        """What is set, by name; an option that is added later changes no stored run."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """What is set, by its name in stored runs; an option that is added later changes no stored run."""
+        return {_STORED.get(name, name): value for name, value in asdict(self).items() if value is not None}
+
+
+_STORED = {"max_grad_norm": "clip"}  # names of older versions, which stored runs keep
 
 
 DEFAULT_RECIPE = Recipe()

@@ -28,11 +28,11 @@ def train_step(
     index: Tensor,
     normalise: Normaliser,
     precision: str = "float32",
-    clip: float | None = None,
+    max_grad_norm: float | None = None,
 ) -> Tensor:
     """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device.
 
-    `precision` as in `fit`, `clip` as in `Recipe`.
+    `precision` as in `fit`, `max_grad_norm` as in `Recipe`.
     """
     images, targets = data
     chosen = images.index_select(0, index.to(images.device)).to(index.device)  # as a rule both are no-ops
@@ -41,8 +41,8 @@ def train_step(
     with autocast(precision, index.device):
         loss = loss_of(net(batch), wanted)
     loss.backward()  # type: ignore[no-untyped-call]
-    if clip is not None:
-        nn.utils.clip_grad_norm_(net.parameters(), clip)
+    if max_grad_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), max_grad_norm)
     optimizer.step()
     return loss.detach()
 

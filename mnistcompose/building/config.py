@@ -10,12 +10,10 @@ from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
-from ..rendering.draws import ABSENT
+from ..rendering.draws import ABSENT, MAX_INDEX, MAX_SEED
 from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, Compression, SampleSchema, SplitName
 
-MAX_SEED = 2**63 - 1
 MAX_SHARD_BYTES = 4 << 30  # a shard is made and read in memory, and several at once
-MAX_IMAGES = 10**15
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
@@ -78,8 +76,8 @@ def make_config(
     digits = None if digits is None else Path(digits).absolute()
     seed = whole("seed", seed, 0, MAX_SEED)
     counts: dict[SplitName, int] = {
-        "train": whole("train", spec.train if train is None else train, 0, MAX_IMAGES),
-        "test": whole("test", spec.test if test is None else test, 0, MAX_IMAGES),
+        "train": whole("train", spec.train if train is None else train, 0, MAX_INDEX),
+        "test": whole("test", spec.test if test is None else test, 0, MAX_INDEX),
     }
     shard_size = whole("shard_size", shard_size, BLOCK, MAX_SHARD)
     if not any(counts.values()):

@@ -19,10 +19,10 @@ from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.compose import Composed, compose, compose_at
+from ..rendering.draws import MAX_INDEX, MAX_SEED
 from ..storage.schema import SampleSchema
 from .base import Columns, DigitsDataset, Target, Transform, as_batch
 
-MAX_LENGTH = 10**15  # samples of a split made on the fly
 _CHUNK = 5000  # samples that a thread renders at once
 
 
@@ -70,9 +70,9 @@ class ComposedDigits(DigitsDataset):
     ) -> None:
         self.spec = spec = as_spec(spec)
         self.split = split
-        self.seed = whole("seed", seed, 0, 2**63 - 1)
+        self.seed = whole("seed", seed, 0, MAX_SEED)
         of_layout = spec.train if split in ("train", "fit") else spec.test
-        length = whole("length", of_layout if length is None else length, 0, MAX_LENGTH)
+        length = whole("length", of_layout if length is None else length, 0, MAX_INDEX)
         self._folder = Path(digits).absolute() if digits is not None else None
         form = SampleSchema(len(spec.slots), spec.output.shape)
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)

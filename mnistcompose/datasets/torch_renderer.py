@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import whole
 from ..digits.bank import INK, DigitBank, Split, load_digits
 from ..errors import InputError
 from ..layout.model import SIZE, LayoutSpec
+from ..layout.names import as_spec
 from ..rendering.crops import crops
 from ..rendering.draws import Draws, draw
 from ..rendering.geometry import geometry
@@ -103,7 +105,7 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
 
 
 def fresh_batches(
-    spec: LayoutSpec,
+    spec: LayoutSpec | str | Path,
     split: Split,
     batch_size: int,
     device: torch.device | str,
@@ -114,11 +116,14 @@ def fresh_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Samples start, start + 1, ... of a split, made on the device, batch by batch and without end.
 
+    `spec` is a layout, or the name or path of one.
+
     Yields
     ------
     images : uint8 (batch_size, 1, 28, 28)
     numbers : int64 (batch_size,)
     """
+    spec, batch_size = as_spec(spec), whole("batch_size", batch_size, 1)
     bank = load_digits(split, digits)
     there = DeviceBank.of(bank, device)
     while True:
@@ -137,9 +142,9 @@ def _sample(
     """Bilinear values of one slot's digits, int64 (n, h, w)."""
     source = start + x * step + y * down
     source = torch.minimum(source.clamp_(min=0), end)
-    whole, part = source >> FIXED, (source >> (FIXED - 12)) & 4095
+    pixel, part = source >> FIXED, (source >> (FIXED - 12)) & 4095
     stride = first[:, 1]
-    place = first[:, 0] + whole[:, 1] * stride + whole[:, 0]
+    place = first[:, 0] + pixel[:, 1] * stride + pixel[:, 0]
     fx, fy = part[:, 0], part[:, 1]
 
     def at(offset: Tensor | int) -> Tensor:

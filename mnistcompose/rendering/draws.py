@@ -7,13 +7,19 @@ and 8 for the image. Every output has one meaning, whether a layout uses it or n
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import whole
 from ..digits.bank import DigitBank, Split
 from ..errors import InputError
 from ..layout.model import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
+from ..layout.names import as_spec
+
+MAX_SEED = 2**63 - 1
+MAX_INDEX = 10**15  # of a sample, and so the length of a split
 
 POSITION = 4096  # quanta a slot unit
 SCALE = 4096  # quanta of a factor
@@ -79,11 +85,17 @@ class Draws:
         return len(self.source)
 
 
-def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, bank: DigitBank) -> Draws:
+def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, seed: int, bank: DigitBank) -> Draws:
     """Draw samples start .. stop - 1 of a split; a pure function, sample by sample.
 
     Parameters
     ----------
+    spec
+        A layout, or the name or path of one.
+    start, stop
+        0 .. 10**15.
+    seed
+        0 .. 2**63 - 1.
     bank
         The digits that the split may use. Of most layouts only their number matters; of some their classes, or where
         the ink lies in their images.
@@ -91,14 +103,19 @@ def draw(spec: LayoutSpec, split: Split, start: int, stop: int, seed: int, bank:
     Raises
     ------
     InputError
-        The digits of a number should differ, and there are fewer classes than slots.
+        An argument is out of its range, or no whole number; the digits of a number should differ, and there are fewer
+        classes than slots.
     """
-    return _interpret(spec, _philox(spec, split, seed, start, stop), np.arange(start, stop, dtype=np.int64), bank)
+    spec = as_spec(spec)
+    start = whole("start", start, 0, MAX_INDEX)
+    stop = whole("stop", stop, start, MAX_INDEX)
+    words = _philox(spec, split, whole("seed", seed, 0, MAX_SEED), start, stop)
+    return _interpret(spec, words, np.arange(start, stop, dtype=np.int64), bank)
 
 
 def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, bank: DigitBank) -> Draws:
     """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
-    return _interpret(spec, _philox_at(spec, split, seed, indices), indices, bank)
+    return _interpret(spec, _philox_at(spec, split, whole("seed", seed, 0, MAX_SEED), indices), indices, bank)
 
 
 def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: DigitBank) -> Draws:

@@ -154,7 +154,7 @@ def test_a_folder_of_jpegs_is_decoded_once(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "train/n00000000/0.JPEG").unlink()
     assert len(read_folder(tmp_path / "train", side=24).images) == 5
     data = open_images("ilsvrc2012", tmp_path, Augmentation(crop=227, flip=True))
-    assert (data.classes, data.input_shape, data.resident) == (1000, (3, 227, 227), False)
+    assert (data.classes, data.input_shape, data.data_on_device) == (1000, (3, 227, 227), False)
     assert data.load("test", "number", CPU)[0].shape == (6, 3, 227, 227)
     assert data.load("train", "number", CPU)[0].shape == (5, 3, 256, 256)
 

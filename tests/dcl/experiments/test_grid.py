@@ -134,7 +134,7 @@ def test_no_error_of_one_run_ends_the_grid(
     real = experiment.fit
 
     def fit(net, *arguments, **options):
-        if options["about"]["model"] == "baseline":
+        if options["metadata"]["model"] == "baseline":
             raise error
         return real(net, *arguments, **options)
 

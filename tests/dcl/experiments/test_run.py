@@ -287,7 +287,7 @@ def test_a_failed_run_does_not_stop_the_others(data: Dataset, tmp_path: Path, mo
     real = experiment.fit
 
     def fit(net, *arguments, **options):
-        if options["about"]["model"] == "A2":
+        if options["metadata"]["model"] == "A2":
             raise BuildError("training diverged")
         return real(net, *arguments, **options)
 

@@ -191,11 +191,18 @@ def train_on_one_thread(checkpoint: Path, progress: Callable[[History], None]) -
         ({"epochs": 3}, "epochs"),
         ({"recipe": replace(SMALL, lr=0.01)}, "lr"),
         ({"train": some_data(200, seed=9)}, "data"),
-        ({"about": {"model": "B2"}}, "model"),
+        ({"metadata": {"model": "B2"}}, "model"),
     ],
 )
 def test_refuses_another_runs_checkpoint(change: dict, field: str, tmp_path: Path) -> None:
-    arguments = {"train": TRAIN, "test": TEST, "epochs": 1, "device": "cpu", "recipe": SMALL, "about": {"model": "A2"}}
+    arguments = {
+        "train": TRAIN,
+        "test": TEST,
+        "epochs": 1,
+        "device": "cpu",
+        "recipe": SMALL,
+        "metadata": {"model": "A2"},
+    }
     fit(a_net(), **arguments, checkpoint=tmp_path / "run.pt")
     with pytest.raises(InputError, match=f"another {field} "):
         fit(a_net(), **{**arguments, **change}, checkpoint=tmp_path / "run.pt")
@@ -263,7 +270,7 @@ def test_bad_arguments_get_one_line(arguments: dict, message: str) -> None:
         {"schedule": "x0 at 2 of 4"},
         {"schedule": "x0.1 at 2 of 4 "},
         {"warmup": 1.0},
-        {"clip": 0.0},
+        {"max_grad_norm": 0.0},
     ],
 )
 def test_a_recipe_checks_itself(change: dict) -> None:
@@ -327,9 +334,9 @@ def test_a_batch_is_augmented_in_training_alone_and_by_the_seed(tmp_path: Path) 
 
 
 def test_images_that_stay_where_they_are_train_the_same() -> None:
-    def trained(resident: bool) -> tuple[Tensor, History]:
+    def trained(data_on_device: bool) -> tuple[Tensor, History]:
         net = a_net()
-        history = fit(net, TRAIN, TEST, epochs=1, device="cpu", recipe=SMALL, resident=resident)
+        history = fit(net, TRAIN, TEST, epochs=1, device="cpu", recipe=SMALL, data_on_device=data_on_device)
         return weights(net), history
 
     (here, first), (there, second) = trained(True), trained(False)
@@ -339,7 +346,7 @@ def test_images_that_stay_where_they_are_train_the_same() -> None:
 
 def test_only_the_batch_leaves_for_the_device() -> None:
     meta = torch.device("meta")
-    images, targets = to_tensors(TRAIN, meta, resident=False)
+    images, targets = to_tensors(TRAIN, meta, data_on_device=False)
     assert (images.device.type, targets.device.type) == ("cpu", "meta")
     assert to_tensors(TRAIN, meta)[0].device.type == "meta"
 
@@ -429,7 +436,7 @@ def test_a_longer_gradient_is_shortened_and_a_shorter_one_is_left() -> None:
 
 def test_a_recipe_without_clipping_is_stored_as_before_there_was_any() -> None:
     assert "clip" not in Recipe().fields()
-    assert Recipe(clip=2.0).fields()["clip"] == 2.0
+    assert Recipe(max_grad_norm=2.0).fields()["clip"] == 2.0
 
 
 def test_fingerprints_tell_data_apart() -> None:
