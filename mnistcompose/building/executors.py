@@ -12,7 +12,7 @@ from ..storage.files import failing
 from ..storage.location import is_local
 from ..storage.manifest import ShardEntry
 from .folder import JOURNAL
-from .interruptible import aside
+from .interruptible import interruptible
 from .worker import Task, make_shard
 
 _AHEAD = 64  # tasks that an executor is given at least, so that workers who join it find some
@@ -52,7 +52,7 @@ def make_all(
             with nullcontext(executor) if executor else ThreadPoolExecutor(workers) as pool:
                 _run(pool, tasks, max(2 * workers, _AHEAD if executor else 0), note, stopped)
 
-        aside(run)
+        interruptible(run)
     return made
 
 

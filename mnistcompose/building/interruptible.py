@@ -10,7 +10,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def aside(work: Callable[[Callable[[], bool]], T]) -> T:
+def interruptible(work: Callable[[Callable[[], bool]], T]) -> T:
     """Do the work in a thread of its own, and return what it returns or raise what it raises.
 
     A signal's exception (Ctrl-C) hits the main thread wherever that is. Within an executor's locks it leaves one of
@@ -52,7 +52,7 @@ def aside(work: Callable[[Callable[[], bool]], T]) -> T:
 def map_on_threads(
     function: Callable[[S], T], items: Sequence[S], threads: int, each: Callable[[S], None] = lambda _: None
 ) -> list[T]:
-    """Results in the order of the items, `each` of which is told of when its result is there; `aside`."""
+    """Results in the order of the items, `each` of which is told of when its result is there; `interruptible`."""
 
     def work(stopped: Callable[[], bool]) -> list[T]:
         results = []
@@ -65,4 +65,4 @@ def map_on_threads(
                     break
         return results
 
-    return aside(work)
+    return interruptible(work)

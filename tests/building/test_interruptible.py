@@ -10,17 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistcompose.building.interruptible import aside, map_on_threads
+from mnistcompose.building.interruptible import interruptible, map_on_threads
 
 
 def test_results_and_errors_come_back():
-    assert aside(lambda stopped: (stopped(), threading.current_thread() is threading.main_thread())) == (False, False)
+    assert interruptible(lambda stopped: (stopped(), threading.current_thread() is threading.main_thread())) == (
+        False,
+        False,
+    )
 
     def fail(_):
         raise KeyError("here")
 
     with pytest.raises(KeyError, match="here"):
-        aside(fail)
+        interruptible(fail)
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))
@@ -38,7 +41,7 @@ def test_an_error_of_one_item_is_the_maps():
 def test_an_interruption_waits_for_the_works_end_and_is_raised():
     script = """
         import os, signal, time
-        from mnistcompose.building.interruptible import aside
+        from mnistcompose.building.interruptible import interruptible
 
         def work(stopped):
             os.kill(os.getpid(), signal.SIGINT)
@@ -47,7 +50,7 @@ def test_an_interruption_waits_for_the_works_end_and_is_raised():
             print("ended", flush=True)
 
         try:
-            aside(work)
+            interruptible(work)
         except KeyboardInterrupt:
             print("interrupted")
     """
@@ -75,6 +78,6 @@ def test_an_interruption_before_anything_is_waited_for(monkeypatch, begun):
 
     monkeypatch.setattr(module, "start_new_thread", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        aside(lambda stopped: [time.sleep(0.01) for _ in iter(stopped, True)] and done.append("ended"))
+        interruptible(lambda stopped: [time.sleep(0.01) for _ in iter(stopped, True)] and done.append("ended"))
     time.sleep(0.1)
     assert done == (["ended"] if begun else [])
