@@ -77,6 +77,8 @@ def load_trained(run: Path) -> Trained:
         It is damaged, or is of another epoch than the run that is stored next to it.
     """
     path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
+    if not path.exists():
+        raise InputError(f"{run}: there is no such checkpoint; mnistcompose train DATASET --out {run} makes one")
     state = load_checkpoint(path)
     stored = path.with_suffix(".json")
     if stored.exists():

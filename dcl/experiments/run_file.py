@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mnistcompose.errors import BuildError
+from mnistcompose.errors import BuildError, InputError
 from mnistcompose.storage.files import failing, write_file
+from mnistcompose.storage.manifest import MANIFEST
 
 RECORD_FORMAT = "mnistcompose-run-1"
 
@@ -142,5 +143,16 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def read_records(out: Path, places: Sequence[str] = ("*/*.json",)) -> dict[Path, Record]:
-    """All runs stored under a grid's folder, or where `places` say, with `BuildError` for one that is damaged."""
-    return {path: read_record(path) for path in sorted({path for place in places for path in out.glob(place)})}
+    """All runs stored under a grid's folder, or where `places` say.
+
+    Raises
+    ------
+    InputError
+        The folder holds datasets.
+    BuildError
+        A run is damaged.
+    """
+    paths = sorted({path for place in places for path in out.glob(place)})
+    if dataset := next((path for path in (out / MANIFEST, *paths) if path.name == MANIFEST and path.exists()), None):
+        raise InputError(f"{out}: holds a dataset ({dataset.parent}), not runs; name the folder of the runs")
+    return {path: read_record(path) for path in paths}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import BuildError, InputError
 from ..layout.model import Output
+from ..layout.names import bundled_names
 from .digests import check_digest, split_digest
 from .files import failing, write_file
 from .location import cache_folder, is_local
@@ -122,6 +123,15 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return json.dumps({**fields, "digest": _seal(fields)}, indent=1).encode() + b"\n"
 
 
+def _how_to_get(root: Path) -> str:
+    """What to do about a dataset that is not there."""
+    default = Path("data") / root.name
+    if (default / MANIFEST).is_file():
+        return f"did you mean {default}?"
+    name = root.name if root.name in bundled_names() else "NAME"
+    return f"mnistcompose build {name} --out {root} makes one"
+
+
 def read_manifest(root: Path) -> Manifest:
     """Read a dataset's manifest.
 
@@ -136,7 +146,7 @@ def read_manifest(root: Path) -> Manifest:
     with failing("read", root):
         is_folder, is_finished = root.is_dir(), path.is_file()
     if not is_folder:
-        raise InputError(f"{root}: not a dataset's folder")
+        raise InputError(f"{root}: not a dataset's folder; {_how_to_get(root)}")
     if not is_finished:
         raise InputError(f"{path}: missing; the folder holds no finished dataset (the same build command finishes it)")
     with failing("read", path):

@@ -332,3 +332,15 @@ def test_folders_without_a_manifest(tmp_path: Path):
         read_manifest(tmp_path)
     with pytest.raises(InputError, match="not a dataset's folder"):
         read_manifest(tmp_path / "nowhere")
+
+
+def test_a_dataset_that_is_not_built_says_how_to_build_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"MNIST-III-10: not a .*; mnistcompose build MNIST-III-10 --out MNIST-III-10"):
+        read_manifest(Path("MNIST-III-10"))
+    with pytest.raises(InputError, match=r"mine: not a .*; mnistcompose build NAME --out mine makes one"):
+        read_manifest(Path("mine"))
+    (tmp_path / "data/MNIST-III-10").mkdir(parents=True)
+    (tmp_path / "data/MNIST-III-10/manifest.json").touch()
+    with pytest.raises(InputError, match=r"did you mean data/MNIST-III-10\?"):
+        read_manifest(Path("MNIST-III-10"))

@@ -227,3 +227,14 @@ def test_runs_that_differ_in_anything_but_the_seed_are_not_averaged(field: str) 
 def test_one_run_given_twice_is_refused() -> None:
     with pytest.raises(InputError, match="MNIST-III-10 A2: two runs of seed 0"):
         check_alike([a_record(0), a_record(0)])
+
+
+def test_a_folder_of_datasets_is_not_taken_for_runs(folder: Path, data: Dataset) -> None:
+    for place in (folder, folder.parent):
+        with pytest.raises(InputError, match=r"holds a dataset \(.*MNIST-II-01\), not runs"):
+            read_records(place)
+
+
+def test_a_run_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nope: there is no such checkpoint; mnistcompose train DATASET --out .*nope"):
+        load_trained(tmp_path / "nope")
