@@ -76,8 +76,8 @@ class _Fusion(torch.autograd.Function):
         root = 0.5 / z if len(v) == 2 else z.pow(1 - len(v)) / len(v)
         slopes = [reduce(torch.mul, v[:t] + v[t + 1 :], root) for t in range(len(v))]
         if ctx.max_slope is not None:
-            slopes = [slope.clamp(max=ctx.max_slope) for slope in slopes]
-        return None, None, *((gradient * s).to(r.dtype) for s, r in zip(slopes, responses, strict=True))
+            slopes = [slope.clamp_(max=ctx.max_slope) for slope in slopes]
+        return None, None, *(slope.mul_(gradient).to(r.dtype) for slope, r in zip(slopes, responses, strict=True))
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
