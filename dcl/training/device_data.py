@@ -1,4 +1,4 @@
-"""Data on the device: uint8 images, their normalisation, and which device it is."""
+"""Data on the device: uint8 images, their normalisation, and the choice of the device."""
 
 import hashlib
 import math
@@ -25,14 +25,14 @@ Data = TensorSource | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of the training images' grey levels (0 to 255), a value a channel."""
+    """Mean and standard deviation of the training images' grey levels (0 to 255), one value per channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def measured(cls, images: Tensor) -> "Normalisation":
-        """Of uint8 images (N, C, H, W); exact integer sums, the same on every device."""
+        """Measure uint8 images (N, C, H, W), with exact integer sums that are the same on every device."""
         total = torch.zeros(images.shape[1], dtype=torch.int64, device=images.device)
         squares = torch.zeros_like(total)
         for chunk in torch.split(images, 4096):
@@ -61,12 +61,12 @@ Normaliser = Callable[[Tensor], Tensor]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else mps, else cpu.
+    """Return a device by name; `auto` is cuda if available, else mps, else cpu.
 
     Raises
     ------
     InputError
-        No such device here.
+        The device is not available, or its name is not understood.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -74,7 +74,7 @@ def resolve_device(name: str) -> torch.device:
     kind = name.partition(":")[0]
     if not available.get(kind, False):
         here = ", ".join(kind for kind, present in available.items() if present)
-        raise InputError(f"device {name!r} is not available; here there is: auto, {here}")
+        raise InputError(f"device {name!r} is not available; available are auto, {here}")
     try:
         return torch.device(name)
     except RuntimeError:
@@ -82,14 +82,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident: bool = True) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k) on the device, checked.
+    """Check images uint8 (N, C, H, W) and targets int64 (N,) or (N, k), and put them on the device.
 
     Unless `resident`, the images stay where they are.
 
     Raises
     ------
     InputError
-        Another shape or dtype, or no image at all.
+        Wrong shape or dtype, different numbers of images and targets, or no images.
     """
     images, targets = data if isinstance(data, tuple) else data.as_tensors(device)
     if images.dtype != torch.uint8 or images.ndim != 4:
@@ -97,7 +97,7 @@ def to_tensors(data: Data, device: torch.device, name: str = "data", *, resident
     if targets.dtype != torch.int64 or targets.ndim not in {1, 2}:
         raise InputError(f"{name}: targets are {targets.dtype} {tuple(targets.shape)}; should be int64 (N,) or (N, k)")
     if len(images) != len(targets) or len(images) == 0:
-        raise InputError(f"{name}: {len(images)} images and {len(targets)} targets; should be as many, and at least 1")
+        raise InputError(f"{name}: {len(images)} images and {len(targets)} targets; should be equal, and at least 1")
     return images.to(device) if resident else images, targets.to(device)
 
 

@@ -32,7 +32,7 @@ class Recipe:
     weight_decay: float = 1e-3  # of weights; biases and normalisation layers have none
     schedule: str = "one-cycle"  # a `Schedule`, or steps, as in "x0.1 at 120,140 of 150"
     warmup: float = 0.3  # share of the steps in which the learning rate rises
-    clip: float | None = None  # a gradient with a larger norm, over all parameters, is shortened to it
+    clip: float | None = None  # a gradient with a larger norm, over all parameters, is scaled down to it
 
     def __post_init__(self) -> None:
         checks: dict[str, tuple[bool, str]] = {
@@ -52,7 +52,7 @@ class Recipe:
                 raise InputError(f"recipe: {name} = {getattr(self, name)!r}: should be {wanted}")
 
     def fields(self) -> dict[str, str | int | float]:
-        """What is set, by name; an option that is added later changes no stored run."""
+        """Fields that are set, by name; an option that is added later changes no stored run."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -81,7 +81,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 @cache
 def _drops(schedule: str) -> tuple[float, tuple[int, ...], int] | None:
-    """Factor, places and whole of a schedule in steps; None of what is none, or does not rise within the whole."""
+    """Factor, places and whole of a schedule in steps; None if it is not one, or does not rise within the whole."""
     found = STEPS.fullmatch(schedule)
     if found is None:
         return None
