@@ -16,14 +16,14 @@ _COMMANDS = {
     "verify": ("verify", "Check a dataset's files, labels and pixels."),
     "export": ("export", "Write a dataset as IDX, WebDataset, Parquet, PNG, NPZ or COCO."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
-    "studio": ("studio", "Design a layout in the browser, with its samples beside."),
+    "studio": ("studio", "Design a layout in the browser, next to samples of it."),
     "spec": ("spec", "List, show and check layouts."),
     "train": ("train", "Train one model on a dataset."),
     "evaluate": ("train", "Measure a trained model on a dataset."),
     "predict": ("train", "Read the number in image files."),
     "compare": ("compare", "Train a grid of models and print them side by side."),
     "compare-images": ("compare_images", "Train the networks of the paper's Table 2 on SVHN, CIFAR and ILSVRC2012."),
-    "calibrate": ("calibrate", "Bring a layout to a wanted error by one knob."),
+    "calibrate": ("calibrate", "Find the spread of a layout's fields that gives a target error."),
     "report": ("report", "Write a page about stored runs."),
     "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
@@ -32,7 +32,7 @@ _RESUMABLE = {"build", "train", "compare", "compare-images", "calibrate"}
 
 
 class _Commands(click.Group):
-    """Knows its commands' names and one-line helps, so that `--help` imports none of them."""
+    """A group that knows its commands' names and short help, so that `--help` imports none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -65,11 +65,12 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> Any:
-    """Run a command; bad input ends with exit code 2, a failure with 1, in one line each.
+    """Run a command.
 
-    Ctrl-C ends with 130, SIGTERM with 143: what runs is left as a failure would leave it.
+    Bad input exits with code 2, a failure with 1, Ctrl-C with 130 and SIGTERM with 143, each with one line on stderr.
+    An interrupted command leaves its files as a failure does.
     """
-    with suppress(ValueError):  # not the main thread: whoever calls from there has the signals
+    with suppress(ValueError):  # not in the main thread: the caller handles signals
         signal.signal(signal.SIGTERM, _terminate)
     called = set(sys.argv[1:2] if args is None else args[:1])
     stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
@@ -89,12 +90,12 @@ def main(args: list[str] | None = None) -> Any:
     except BuildError as error:
         _fail(str(error), 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone (`| head`): nobody is left to tell
+        sys.stderr.close()  # the reader is gone (`| head`); keeps Python from reporting that at exit
         sys.exit(1)
 
 
 class _Terminated(BaseException):
-    """SIGTERM: somebody wants this process to end, and will not wait long."""
+    """SIGTERM was received: the process should end soon."""
 
 
 def _terminate(*_: object) -> None:
@@ -102,7 +103,7 @@ def _terminate(*_: object) -> None:
 
 
 def _on_one_line(error: click.ClickException) -> str:
-    """What click says of a wrong call, and whose help tells more."""
+    """Return click's message about a wrong call, and the command whose help explains it."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if context and "--help" not in message else message

@@ -26,15 +26,23 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Data seed; published digests are those of seed 0.")
 @click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]")
 @click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]")
-@click.option("--shard-size", default=10_000, show_default=True, metavar="N", help="Images in a file, n x 1000.")
+@click.option(
+    "--shard-size", default=10_000, show_default=True, metavar="N", help="Images per file, a multiple of 1000."
+)
 @click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: cores + 2]")
 @digits_option
-@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+@click.option(
+    "--compression",
+    type=click.Choice(["none", "gzip"]),
+    default="none",
+    show_default=True,
+    help="Compression of the shards.",
+)
 @click.option("--masks", is_flag=True, help="Also store a mask for every digit; the images stay the same.")
 @cluster_options
 @click.option("--force", is_flag=True, help="Replace a dataset that was made with another layout, seed or size.")
-@click.option("--dry-run", is_flag=True, help="Say what would be made, how large it is and how long it takes.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
+@click.option("--dry-run", is_flag=True, help="Print what would be made, its size, and the time it takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per dataset.")
 def build(
     layouts: tuple[str, ...],
     every: bool,
@@ -57,8 +65,8 @@ def build(
 ) -> None:
     """Make the bundled datasets NAME, or those of layout FILEs.
 
-    The images depend on the layout, the digits, the seed and their index, and on nothing else. A build that was
-    interrupted resumes when the same command is given again.
+    The images depend only on the layout, the digits, the seed and their index. Run the same command again to resume
+    an interrupted build.
     """
     from mnistcompose.building.build import build_config
     from mnistcompose.building.config import make_config
@@ -113,7 +121,7 @@ def _images(found: "BuildPlan | BuildReport") -> str:
 
 
 def _report(folder: Path, report: "BuildReport") -> str:
-    """What a build made, for people."""
+    """Describe what a build made, in one line."""
     rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
     return (
         f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
@@ -122,7 +130,7 @@ def _report(folder: Path, report: "BuildReport") -> str:
 
 
 def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
-    """What a build would make, for people."""
+    """Describe what a build would make, in one line."""
     from datetime import timedelta
 
     from mnistcompose.building.executors import cores
@@ -133,5 +141,5 @@ def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
     return (
         f"{name}: {_images(plan)} in {sum(plan.shards.values()):,} shards, {human_bytes(plan.bytes)}, a manifest "
         f"of {human_bytes(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {threads} cores like this "
-        f"machine's ({plan.seconds_per_image * 1e6:.1f} us an image and core, measured now, without writing)"
+        f"machine's ({plan.seconds_per_image * 1e6:.1f} us per image and core, measured now, without writing)"
     )

@@ -1,4 +1,4 @@
-"""`mnistcompose calibrate`: bring a layout to a wanted error."""
+"""`mnistcompose calibrate`: find the spread of a layout's fields that gives a target error."""
 
 import json
 from functools import partial
@@ -15,14 +15,19 @@ from .train import need_torch, watching
 @click.command()
 @click.argument("layout")
 @click.option(
-    "--knob", "fields", multiple=True, required=True, metavar="FIELD", help="As in digit.rotation; repeatable."
+    "--knob",
+    "fields",
+    multiple=True,
+    required=True,
+    metavar="FIELD",
+    help="Field to scale, as in digit.rotation; repeatable.",
 )
-@click.option("--factors", default="0.5,1,1.5", show_default=True, help="What its spread is multiplied by.")
-@click.option("--target", type=float, required=True, metavar="PERCENT", help="The wanted test error.")
-@click.option("--model", default="baseline", show_default=True)
+@click.option("--factors", default="0.5,1,1.5", show_default=True, help="Factors of its spread, separated by commas.")
+@click.option("--target", type=float, required=True, metavar="PERCENT", help="Target test error.")
+@click.option("--model", default="baseline", show_default=True, help="Model to train: a name or a NOTATION.")
 @EPOCHS
 @click.option("--seed", type=click.IntRange(0), default=100, show_default=True, help="Run seed.")
-@click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True)
+@click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True, help="Seed of the dataset.")
 @JOBS
 @DEVICE
 @out_option("results/calibration")
@@ -41,10 +46,10 @@ def calibrate(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Train a model on LAYOUT (a name or a file) with the spread of FIELD multiplied by each of some factors.
+    """Train a model on LAYOUT (a name or a file) with the spread of FIELD multiplied by each factor.
 
-    Prints the test errors, the factor at which the line through them meets the target, and the layout there. Every run
-    is stored as it ends; the same command with more factors does those only.
+    Prints the test errors, the factor at which their interpolation meets the target, and the layout with that factor.
+    Every run is stored as it ends; the same command with more factors runs only the new ones.
     """
     need_torch()
     from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
@@ -58,7 +63,7 @@ def calibrate(
     try:
         values = sorted({float(factor) for factor in factors.split(",")})
     except ValueError:
-        raise InputError(f"--factors {factors!r}: should be numbers with commas between, as in 0.5,1,1.5") from None
+        raise InputError(f"--factors {factors!r}: should be numbers separated by commas, as in 0.5,1,1.5") from None
     datasets = [in_memory(scaled(spec, fields, factor), data_seed) for factor in values]
     runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
     with watching(None) as show:
@@ -79,6 +84,6 @@ def calibrate(
     for factor, error in zip(values, errors, strict=True):
         click.echo(f"{spec.name} x {factor:<6g} {error:6.2f} %")
     if found is None:
-        click.echo(f"{target:g} % is not between two of them; give more --factors")
+        click.echo(f"{target:g} % is not between two of these errors; give more --factors")
     else:
         click.echo(f"{target:g} % at {found:.3g}:\n\n{settled(spec, fields, float(f'{found:.3g}'))}", nl=False)

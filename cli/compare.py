@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    """Read NAME=N."""
+    """Parse values of the form NAME=N."""
     try:
         return {name: float(amount) for name, amount in (value.split("=") for value in values)}
     except ValueError:
@@ -48,7 +48,7 @@ def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[st
     multiple=True,
     metavar="NAME=N",
     callback=_amounts,
-    help="What a run takes of its worker's Dask resources, as in GPU=1; repeatable.",
+    help="Dask resource that a run takes on its worker, as in GPU=1; repeatable.",
 )
 @training_options
 def compare(
@@ -76,9 +76,9 @@ def compare(
 ) -> None:
     """Train models on DATASETS (names, folders or layout files) and print them side by side, as the paper's Table 1.
 
-    Every run is stored in the folder --out as it ends; the same command again, or a larger grid, does what is missing.
-    Without DATASETS the table of what is stored there is printed. With --scheduler a Dask cluster does the runs, whose
-    workers reach the same folders; a worker does one at a time.
+    Every run is stored in the folder --out as it ends; the same command, or a larger grid, does only the missing runs.
+    Without DATASETS, the table of the stored runs is printed. With --scheduler, a Dask cluster does the runs: its
+    workers need access to the same folders, and each does one run at a time.
     """
     need_torch()
     from dcl.data.numbers import open_dataset
@@ -98,7 +98,7 @@ def compare(
         check_model(name)
     how = recipe_of(recipe)
     if datasets or every:
-        folder = Path("data").absolute() if scheduler else Path("data")  # workers have working folders of their own
+        folder = Path("data").absolute() if scheduler else Path("data")  # workers have their own working folders
         opened = [
             open_dataset(name, seed=data_seed, validation=validate, folder=folder, building=building)
             for name in (spec_names() if every else datasets)
@@ -129,7 +129,7 @@ def compare(
                 show(labels[run.file], epochs, history)
 
             def on_end(run: "Run", record: "Record") -> None:
-                if pool and status_of(record) == FINISHED:  # nothing is heard of another process before
+                if pool and status_of(record) == FINISHED:  # another process reports no epochs
                     on_epoch(run, History.from_dict(record["history"]))
 
             records = run_grid(runs, out.absolute(), keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)

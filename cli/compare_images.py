@@ -25,8 +25,10 @@ def _list(_context: click.Context, _option: click.Parameter, value: str) -> list
 
 @click.command("compare-images")
 @click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012]...", nargs=-1)
-@click.option("--root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Their folder.")
-@click.option("--download", is_flag=True, help="Let torchvision download what is not there (not ilsvrc2012).")
+@click.option(
+    "--root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the image sets."
+)
+@click.option("--download", is_flag=True, help="Let torchvision download missing sets (not ilsvrc2012).")
 @click.option(
     "--networks",
     default="lenet,bignet,wrn",
@@ -35,9 +37,11 @@ def _list(_context: click.Context, _option: click.Parameter, value: str) -> list
     help="Comma-separated: lenet, bignet, wrn, alexnet. Each is trained without and with DCL.",
 )
 @grid_options("results/table2")
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's; the schedule shrinks with it.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Number of epochs, instead of the recipe's; scales the schedule."
+)
 @click.option("--lr", type=float, help="Highest learning rate, instead of the recipe's.")
-@click.option("--batch-size", type=int, help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Images per step, instead of the recipe's.")
 @click.option("--validate", is_flag=True, help="Measure on held-out training images, not on the test set.")
 @DEVICE
 @BFLOAT16
@@ -65,8 +69,8 @@ def compare_images(
 ) -> None:
     """Train networks on image sets, without and with DCL, by the paper's recipes, and print them as its Table 2.
 
-    Every run is stored in the folder --out as it ends; the same command again, or a larger one, does what is missing.
-    Without datasets the table of what is stored there is printed.
+    Every run is stored in the folder --out as it ends; the same command, or a larger one, does only the missing runs.
+    Without datasets, the table of the stored runs is printed.
     """
     need_torch()
     from dcl.data.image_sets import open_images
@@ -79,8 +83,8 @@ def compare_images(
 
     networks = list(dict.fromkeys(name.removesuffix(DCL) for name in networks))
     for name in networks:
-        image_network_shape(name)  # refuses another name
-    grids: dict[str, list[Run]] = {}  # a network on a set has a recipe and a number of epochs of its own
+        image_network_shape(name)  # refuses an unknown name
+    grids: dict[str, list[Run]] = {}  # each network on a set has its own recipe and epochs
     for dataset in dict.fromkeys(datasets):
         for network in networks:
             data = open_images(dataset, root, augmentation(network, dataset), download=download, validation=validate)
@@ -108,7 +112,7 @@ def compare_images(
             show(labels[run.file], run.epochs, history)
 
         def on_end(run: "Run", record: "Record") -> None:
-            if pool and status_of(record) == FINISHED:  # nothing is heard of another process before
+            if pool and status_of(record) == FINISHED:  # another process reports no epochs
                 on_epoch(run, History.from_dict(record["history"]))
 
         for folder, group in grids.items():

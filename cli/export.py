@@ -1,4 +1,4 @@
-"""`mnistcompose export`: a dataset in the format that something else reads."""
+"""`mnistcompose export`: write a dataset in another format."""
 
 import json
 from pathlib import Path
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     help="For torchvision's MNIST (idx) or ImageFolder (png), webdataset, Hugging Face's datasets (parquet), NumPy, or "
     "pycocotools (a box a digit).",
 )
-@click.option("-o", "--out", metavar="DIR", help="The folder to make.  [default: DIR-FORMAT; of a URL, here]")
+@click.option("-o", "--out", metavar="DIR", help="Folder to make.  [default: DIR-FORMAT; for a URL, here]")
 @click.option("--split", type=click.Choice(["train", "test"]), help="Only this split.  [default: both]")
-@click.option("--per-tar", type=int, metavar="N", help="Samples in a tar of webdataset.  [default: 10000]")
-@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--per-tar", type=int, metavar="N", help="Samples per tar of webdataset.  [default: 10000]")
+@click.option("--force", is_flag=True, help="Replace an existing export.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def export(
     folder: Path, kind: str, out: str | None, split: str | None, per_tar: int | None, force: bool, as_json: bool
 ) -> None:
-    """Write the dataset in DIR in another format, with a dataset card (README.md) and Croissant metadata beside.
+    """Write the dataset in DIR in another format, with a dataset card (README.md) and Croissant metadata.
 
-    Everything read is compared with the manifest's hashes; the new folder appears when it is whole.
+    Everything read is compared with the manifest's hashes; the new folder appears only when it is complete.
     """
     from dataclasses import asdict
 
@@ -60,7 +60,7 @@ def export(
 
 
 def _report(target: str, report: "ExportReport") -> str:
-    """What an export made, for people."""
+    """Describe what an export made, in one line."""
     from mnistcompose.quantities import human_bytes
 
     counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     multiple=True,
     default=[Path("results/table1"), Path("results/figures")],
     show_default=True,
-    help="Folder of runs (3: A2 with several FC500[2xM], and the baseline; 5: A2 and B2, with --keep); repeatable.",
+    help="Folder of runs; repeatable. Figure 3 needs A2 with several FC500[2xM] and the baseline, figure 5 A2 and B2 "
+    "with --keep.",
 )
-@click.option("--dataset", help="Only runs on this dataset.  [default: MNIST-III-10; of figure 5 MNIST-II-05]")
-@click.option("--models", default="baseline,A2,A3D,A3S", show_default=True, help="Of figure 4.")
-@click.option("--filters", default=2, show_default=True, help="Of each model in figure 5.")
+@click.option("--dataset", help="Only runs on this dataset.  [default: MNIST-III-10; for figure 5 MNIST-II-05]")
+@click.option("--models", default="baseline,A2,A3D,A3S", show_default=True, help="Models of figure 4.")
+@click.option("--filters", default=2, show_default=True, help="Number of filters of each model in figure 5.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Written as .png, .svg and .csv.  [default: figureN]"
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Path to which .png, .svg and .csv are added.  [default: figureN]",
 )
 def figure(
     number: str, runs: tuple[Path, ...], dataset: str | None, models: str, filters: int, out: Path | None
@@ -36,7 +40,7 @@ def figure(
     """Draw figure NUMBER of the paper.
 
     2: the fifteen layouts with samples. 3: error against filters in each branch. 4: losses by epoch. 5: what fused
-    filters and their branches respond to. The numbers are written beside the picture.
+    filters and their branches respond to. The numbers are written as CSV next to the picture.
     """
     need_torch()
     try:
@@ -129,7 +133,7 @@ def _responses(runs: tuple[Path, ...], dataset: str, filters: int) -> tuple[list
 
 
 def _write(out: Path, drawn: "Figure", numbers: str) -> None:
-    """Picture and numbers, whole or not at all; the same bytes for the same input."""
+    """Write the picture and the numbers, each file atomically; the same input gives the same bytes."""
     from matplotlib import rc_context
 
     from mnistcompose.storage.files import failing, write_file

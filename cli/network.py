@@ -34,11 +34,13 @@ def _shape(_context: click.Context, _option: click.Parameter, value: str | None)
     multiple=True,
     help="Compare parameters, multiply-adds and measured time with this network's; repeatable.",
 )
-@click.option("--input", "shape", callback=_shape, help="Of one image. Default: the model's, or 1x28x28.")
+@click.option("--input", "shape", callback=_shape, help="Shape of one image. Default: the model's, or 1x28x28.")
 @click.option("--classes", type=int, help="Filters of the output layer. Default: the model's, or 1000.")
 @click.option("--batch", type=click.IntRange(2), default=128, show_default=True, help="Images in a measured batch.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of which medians are taken.")
-@click.option("--device", default="auto", show_default=True, help="Where time is measured.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds; prints their medians."
+)
+@click.option("--device", default="auto", show_default=True, help="Device on which time is measured.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def network(
     notation: str,
@@ -52,12 +54,12 @@ def network(
 ) -> None:
     """Print the layers, shapes, parameters and multiply-adds of a network.
 
-    It is written in the paper's notation, as in C5@20-MP2S2-FC500[3x100S]-D0.5-OUT, or is the name of one of
-    LeNet's variants for numbers (baseline, A2, A3S, A3D, B2, B3S, B3D), or of a network for images (lenet, bignet, wrn,
-    alexnet, and each with DCL, as in bignet+dcl).
+    The network is given in the paper's notation, as in C5@20-MP2S2-FC500[3x100S]-D0.5-OUT, or by name: a variant of
+    LeNet for numbers (baseline, A2, A3S, A3D, B2, B3S, B3D), or a network for images (lenet, bignet, wrn, alexnet, and
+    each with DCL, as in bignet+dcl).
 
-    --against measures networks side by side; one with DCL of two branches is followed by its counterpart with bilinear
-    fusion (section 3.3 of the paper).
+    --against measures networks side by side. A network with DCL of two branches is followed by its counterpart with
+    bilinear fusion (section 3.3 of the paper).
     """
     need_torch()
     from dcl.models.builder import plan_network
@@ -72,7 +74,7 @@ def network(
 
 
 def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shape, int]:
-    """What was given, else what the named network is made for."""
+    """Return input shape and number of classes: as given, else those of the named network."""
     from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
 
     usual = image_network_shape(name) if name in IMAGE_NETWORKS else ((1, 28, 28), 1000)
@@ -80,7 +82,7 @@ def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shap
 
 
 def _text(name: str, classes: int) -> str:
-    """The notation of what is a notation or a name."""
+    """Return the notation of a network that is given by name or in the notation."""
     from dcl.experiments.registry import check_model
     from dcl.models.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
 
@@ -89,9 +91,9 @@ def _text(name: str, classes: int) -> str:
     if name in VARIANTS:
         return lenet_notation(classes, name)
     if name == "oracle":
-        raise InputError("network 'oracle': is the baseline once a digit; ask for baseline and the classes of a digit")
+        raise InputError("network 'oracle': is one baseline per digit; ask for baseline and the classes of one digit")
     if not name.startswith(("C", "MP", "AP", "R", "FC", "D", "OUT")):
-        check_model(name)  # says which name may have been meant
+        check_model(name)  # its error suggests a name
     return name
 
 
@@ -143,7 +145,9 @@ def _compare(
             raise InputError(f"network {name!r}: its output is no vector; to be trained, it should end in OUT or FC")
     outputs = {costs[-1].shape[0] for _, costs in every.values()}
     if len(outputs) > 1:
-        raise InputError(f"networks with {' and '.join(map(str, sorted(outputs)))} outputs; should be of equal output")
+        raise InputError(
+            f"networks with {' and '.join(map(str, sorted(outputs)))} outputs; should have the same number"
+        )
     sums = {name: total(costs) for name, (_, costs) in every.items()}
     parameters = {name: cost.weights + cost.biases for name, cost in sums.items()}
     small = {name: text for name, (text, _) in every.items() if parameters[name] <= MAX_PARAMETERS}

@@ -8,7 +8,7 @@ import click
 
 Command = Callable[..., Any]
 
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 BFLOAT16 = click.option(
     "--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively."
 )
@@ -22,14 +22,14 @@ EPOCHS = click.option("--epochs", type=click.IntRange(1), default=20, show_defau
 
 
 def out_option(default: str) -> Callable[[Command], Command]:
-    """--out of a command that stores runs."""
+    """Make the --out option of a command that stores runs."""
     return click.option(
         "--out", type=click.Path(path_type=Path), default=Path(default), show_default=True, help="Folder of the runs."
     )
 
 
 def grid_options(out: str) -> Callable[[Command], Command]:
-    """Options of a command that does a grid of runs and prints them as a table."""
+    """Make the options of a command that does a grid of runs and prints them as a table."""
     return together(
         click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds."),
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="First run seed."),
@@ -43,7 +43,7 @@ def grid_options(out: str) -> Callable[[Command], Command]:
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Make one decorator of several options, shown in their order."""
+    """Combine several options into one decorator that keeps their order."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(options):

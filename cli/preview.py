@@ -9,7 +9,7 @@ from .shared import digits_option
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...")
-@click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, a card each.")
+@click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, one card each.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default="preview.png", show_default=True, help="The PNG to write."
 )
@@ -28,8 +28,8 @@ def preview(
 ) -> None:
     """Draw a contact sheet of the bundled layout NAME, of a layout FILE, or of the dataset in DIR.
 
-    It shows each slot as a box, its random variation as faint outlines, and images with their numbers, whose digits
-    have the colours of their slots. Several names give one picture of cards.
+    It shows each slot as a box, its random variation as faint outlines, and images with their numbers. Each digit of a
+    number has the colour of its slot. Several names give one picture with a card each.
     """
     from mnistcompose.errors import InputError
     from mnistcompose.layout.names import bundled_names, load_spec, spec_names

@@ -15,14 +15,14 @@ from .train import need_torch
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: report.html; Markdown is printed]"
 )
-@click.option("--markdown", is_flag=True, help="The same facts as Markdown, without pictures.")
-@click.option("--title", help="Of the page.")
+@click.option("--markdown", is_flag=True, help="Write the same facts as Markdown, without pictures.")
+@click.option("--title", help="Title of the page.")
 @click.option(
     "--layout",
     "layouts",
     multiple=True,
     metavar="FILE",
-    help="Layout of a dataset that is not bundled; repeatable. With it come pictures, positions and confusions.",
+    help="Layout of a dataset that is not bundled, for its pictures, positions and confusions; repeatable.",
 )
 @digits_option
 def report(
@@ -30,9 +30,9 @@ def report(
 ) -> None:
     """Write one HTML page about the runs in the folder RESULTS of `compare` or `train`.
 
-    Table 1 beside the paper's, curves, layouts, what is misread, and with what all of it was made. The page needs no
-    network and no other file. Networks' most confident errors are shown of runs whose weights are kept (`compare
-    --keep`).
+    The page shows Table 1 next to the paper's, curves, layouts, misread numbers, and the software and machines of the
+    runs. It needs no network and no other file. It shows the most confident errors of runs whose weights are kept
+    (`compare --keep`).
     """
     need_torch()
     from dcl.experiments.run_file import read_records
@@ -46,7 +46,7 @@ def report(
     if not records:
         raise InputError(f"{results}: holds no runs; mnistcompose compare DATASETS --out {results} makes some")
     if digits is not None:
-        load_digits("test", digits)  # refuses what is none, before that is taken for digits of another digest
+        load_digits("test", digits)  # refuses a folder without digits, which would pass for other digits later
     known = [load_spec(name) for name in (*bundled_names(), *layouts)]
     gathered = make_report(records, root=results, layouts=known, digits=digits, title=title)
     text = as_markdown(gathered) if markdown else as_html(gathered)

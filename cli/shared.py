@@ -1,4 +1,4 @@
-"""What several commands share: options, and the progress bar."""
+"""Options, tables and the progress bar that several commands share."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ class Location(click.ParamType):  # type: ignore[type-arg]
     name = "folder"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
-        """Make a path of it."""
+        """Convert a value to a path."""
         return locate(value)
 
 
@@ -38,7 +38,7 @@ digits_option = click.option(
 
 @contextmanager
 def image_bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar on a terminal; elsewhere be quiet."""
+    """Show a progress bar on a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -54,9 +54,9 @@ def image_bar(name: str, total: int | None) -> Iterator[Callable[[int], None] | 
 def print_table(
     head: Sequence[str], lines: Sequence[Sequence[str]], *, texts: int = 1, needed: int | None = None
 ) -> None:
-    """Print a table whose first columns are `texts` and whose others are numbers.
+    """Print a table whose first `texts` columns are text and whose others are numbers.
 
-    On a terminal that is too narrow only the columns up to `needed` are sure to be shown; those left out are named.
+    On a terminal that is too narrow, columns after the first `needed` may be left out; their names are printed.
     """
     from rich import box
     from rich.console import Console
@@ -75,7 +75,7 @@ def print_table(
     while console.is_terminal and shown > (needed or len(head)) and wide.measure(first(shown)).maximum > console.width:
         shown -= 1
     table = first(shown)
-    width = max(console.width, wide.measure(table).maximum)  # a line that wraps beats a cell that is cut
+    width = max(console.width, wide.measure(table).maximum)  # wrapped lines keep every cell whole
     Console(width=width).print(table)
     if shown < len(head):
         click.echo(f"Too wide for this terminal: {', '.join(head[shown:])}.")
@@ -84,10 +84,10 @@ def print_table(
 _PEM = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 cluster_options = together(
-    click.option("--scheduler", metavar="ADDRESS|FILE", help="Work on this Dask cluster, as in tcp://host:8786."),
-    click.option("--tls-ca", type=_PEM, help="Encrypt: the authority's certificate, ..."),
-    click.option("--tls-cert", type=_PEM, help="... this client's ..."),
-    click.option("--tls-key", type=_PEM, help="... and its key, in PEM format."),
+    click.option("--scheduler", metavar="ADDRESS|FILE", help="Run on this Dask cluster, as in tcp://host:8786."),
+    click.option("--tls-ca", type=_PEM, help="Encrypt the connection: the authority's certificate, in PEM format."),
+    click.option("--tls-cert", type=_PEM, help="This client's certificate, in PEM format."),
+    click.option("--tls-key", type=_PEM, help="This client's key, in PEM format."),
 )
 
 
@@ -99,7 +99,7 @@ def on_cluster(
     tls_key: Path | None,
     resources: dict[str, float] | None = None,
 ) -> Iterator[tuple["Executor | None", int | None]]:
-    """Give the cluster's executor and its number of threads; without a scheduler neither."""
+    """Yield the cluster's executor and its number of threads; without a scheduler, None for both."""
     given = [path for path in (tls_ca, tls_cert, tls_key) if path]
     if scheduler is None:
         if given or resources:
@@ -112,9 +112,9 @@ def on_cluster(
 
     if is_exposed(scheduler):
         click.echo(
-            f"warning: {scheduler} has no encryption: whoever reaches it can run code on its machines; see --tls-ca",
+            f"warning: {scheduler} has no encryption: anyone who reaches it can run code on its machines; see --tls-ca",
             err=True,
         )
-    logging.disable()  # what goes wrong is told in one line, by us
+    logging.disable()  # errors are reported in one line by `main`
     with cluster(scheduler, Tls(*given) if given else None, resources) as found:
         yield found

@@ -13,7 +13,7 @@ def spec() -> None:
 @spec.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """List the bundled layouts: the paper's, and what else there is."""
+    """List the bundled layouts: those of the paper and others."""
     from mnistcompose.layout.names import bundled_names, load_spec
 
     names = bundled_names()
@@ -31,7 +31,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Print the layout NAME, or the one in the file NAME, as it is written, once it is found to be fine."""
+    """Print the layout NAME, or the one in the file NAME, as it is written, after checking it."""
     from mnistcompose.layout.names import read_source
     from mnistcompose.layout.reading import parse_spec
 
@@ -74,7 +74,7 @@ def schema() -> None:
 
 @spec.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Of all bundled layouts.")
+@click.option("--all", "every", is_flag=True, help="Print the digests of all bundled layouts.")
 @click.option("--seed", default=0, show_default=True, help="Data seed.")
 def digest(names: tuple[str, ...], every: bool, seed: int) -> None:
     """Print the digests of datasets as JSON: make the images of the layouts NAMES in memory, and hash them."""

@@ -1,4 +1,4 @@
-"""`mnistcompose studio`: a local page on which a layout is designed."""
+"""`mnistcompose studio`: design a layout on a local page."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ slots:
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.  [default: FILE, if it is one]"
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Of 127.0.0.1; 0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Data seed to show.")
@@ -31,8 +31,8 @@ slots:
 def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, seed: int, digits: Path | None) -> None:
     """Design a layout in the browser: the bundled layout NAME, the one in FILE, or a new one.
 
-    The page is served on this machine alone, and 64 samples follow every change. Nothing is written but, on 'Save',
-    the layout's FILE. Ctrl-C ends it.
+    The page is served on this machine only, and shows 64 samples after every change. Only 'Save' writes a file, the
+    layout's FILE. Ctrl-C ends the studio.
     """
     from mnistcompose.errors import InputError
 
@@ -53,13 +53,13 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
     opened = Path(spec) if spec and spec not in bundled_names() else None
     file = save or opened
     if save and (save.suffix not in (".yaml", ".yml") or not save.parent.is_dir()):
-        raise InputError(f"--save {save}: should be a name that ends in .yaml, in a folder that is there")
+        raise InputError(f"--save {save}: should be a name that ends in .yaml, in an existing folder")
     target = file.resolve() if file else None
     if target:
-        read_target(target)  # what could not be saved is told before any work is put into it
+        read_target(target)  # reports a file that cannot be saved before any work is done
     on_disk = content if opened and target == opened.resolve() else None
     draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk)
-    compose_samples(parse_spec(_START), 0, 0, digits)  # reads the digits and loads the kernel, so that no click waits
+    compose_samples(parse_spec(_START), 0, 0, digits)  # reads the digits and loads the kernel, so that no click is slow
     with listen(port) as listener:
         port, token = listener.getsockname()[1], token_urlsafe(16)
         address = f"http://127.0.0.1:{port}/?token={token}"
@@ -78,11 +78,11 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{name}: no UTF-8 text: byte {error.start + 1} is {content[error.start]:#04x}") from None
+        raise InputError(f"{name}: not UTF-8 text: byte {error.start + 1} is {content[error.start]:#04x}") from None
 
 
 def _open(address: str) -> None:
-    """Show the page; some browsers return only when they are closed."""
+    """Open the page in a thread, because some browsers return only when they are closed."""
     import webbrowser
     from threading import Thread
 

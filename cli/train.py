@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from mnistcompose.storage.schema import SplitName
 
 RECIPE = {
-    "batch_size": (int, "Images in a step."),
+    "batch_size": (int, "Images per step."),
     "lr": (float, "Highest learning rate."),
     "momentum": (float, "Nesterov's momentum."),
     "weight_decay": (float, "Weight decay; biases have none."),
-    "schedule": (str, "one-cycle, linear, constant, or as in 'x0.1 at 6,9 of 10', after the warm-up."),
+    "schedule": (str, "Schedule after the warm-up: one-cycle, linear, constant, or as in 'x0.1 at 6,9 of 10'."),
     "warmup": (float, "Share of the steps in which the learning rate rises."),
     "max_grad_norm": (float, "Largest norm of a gradient, over all parameters; a larger one is scaled down."),
 }
@@ -36,7 +36,13 @@ Epoch = Callable[[str, int, "History"], None]  # what is trained, number of epoc
 
 
 def need_torch() -> None:
-    """Tell a user without PyTorch what to install."""
+    """Check that PyTorch is installed.
+
+    Raises
+    ------
+    InputError
+        It is not; the message says what to install.
+    """
     if find_spec("torch") is None:
         raise InputError("this command needs PyTorch: pip install torch torchvision")
 
@@ -66,7 +72,7 @@ training_options = together(
 
 
 def recipe_of(options: dict[str, Any]) -> "Recipe":
-    """Take the recipe out of a command's options: the default one, with what was given."""
+    """Take the recipe's options out of a command's options; those not given keep their defaults."""
     from dataclasses import replace
 
     from dcl.training.recipe import DEFAULT_RECIPE
@@ -77,7 +83,7 @@ def recipe_of(options: dict[str, Any]) -> "Recipe":
 
 @contextmanager
 def watching(wanted: bool | None) -> Iterator[Epoch]:
-    """Show epochs as they end, with the time that the run still takes: a bar on a terminal, else lines."""
+    """Show epochs as they end, with the remaining time of the run: a bar on a terminal, else lines."""
     terminal = sys.stderr.isatty()
     if wanted is False or (wanted is None and not terminal):
         yield lambda *_: None
@@ -112,18 +118,18 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
 
 
 def building(folder: str) -> None:
-    """Say that a dataset is built first."""
+    """Print that a dataset is built first."""
     click.echo(f"building {folder}", err=True)
 
 
 @click.command()
 @click.argument("dataset")
-@click.option("--model", default="A3S", show_default=True, help="baseline, A2, A3S, ... oracle, or a NOTATION.")
+@click.option("--model", default="A3S", show_default=True, help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
 @training_options
 @click.option(
-    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Write TensorBoard's event files there."
+    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Folder for TensorBoard's event files."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")
 def train(
@@ -143,8 +149,8 @@ def train(
 ) -> None:
     """Train a model on DATASET: the name of a bundled layout, a built folder, or a layout file.
 
-    What is not built yet is built. The run's folder gets run.json and run.pt (the weights); an interrupted run goes on
-    from its last epoch.
+    A dataset that is not built yet is built. The run's folder gets run.json and run.pt (the weights); an interrupted
+    run resumes from its last epoch.
     """
     need_torch()
     from dcl.data.numbers import open_dataset
@@ -174,7 +180,7 @@ def train(
 
         record = run_one(run, path, keep=True, progress=on_epoch)
         if record.get("history", {}).get("train_loss"):
-            log(History.from_dict(record["history"]))  # of a run that was stored already
+            log(History.from_dict(record["history"]))  # for a run that was already stored
     if as_json:
         click.echo(json.dumps(record))
         return
@@ -196,15 +202,18 @@ def train(
     type=click.Path(path_type=Path),
     default=Path("data"),
     show_default=True,
-    help="Of a set of natural images.",
+    help="Folder of a set of natural images.",
 )
-@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Split to measure on."
+)
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: str, as_json: bool) -> None:
     """Measure the trained model in the folder RUN on a dataset.
 
-    That is a built folder or, for a network for natural images, svhn, cifar10, cifar100 or ilsvrc2012.
+    The dataset is a built folder, a bundled layout or, for a network for natural images, svhn, cifar10, cifar100 or
+    ilsvrc2012.
     """
     need_torch()
     from dcl.data.image_sets import SETS
@@ -256,8 +265,8 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
 def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -> None:
     """Read the number in each PICTURE with the trained model in the folder RUN.
 
-    Any size and format that Pillow reads. The number may be dark on light or light on dark; it is cut to its ink and
-    stretched to 28 x 28, as in the datasets.
+    A picture may have any size and any format that Pillow reads. The number may be dark on light or light on dark; it
+    is cut to its ink and stretched to 28 x 28 pixels, as in the datasets.
     """
     need_torch()
     from dcl.experiments.inference import load_trained, read_numbers

@@ -23,10 +23,10 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
     "--render",
     metavar="N|all",
     callback=_amount,
-    help="Render so many samples again, and compare every pixel and label.",
+    help="Render N samples again, and compare every pixel and label.",
 )
 @digits_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a dataset.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per dataset.")
 def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, as_json: bool) -> None:
     """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
 

@@ -1,4 +1,4 @@
-"""Crops and left-right flips of a batch, on the device it lies on."""
+"""Crops and left-right flips of a batch, on its device."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What a network sees of an image: in training a random window, mirrored or not; in testing the central one.
+    """Window of an image that a network sees: random and possibly mirrored in training, the central one in testing.
 
     Parameters
     ----------
     crop : int, optional
-        Side of the window; without it, that of the image.
+        Side of the window, in pixels. None: the side of the image.
     padding : int
-        By so much the window may leave the image, which is mirrored at its edges there.
+        Pixels by which the window may extend beyond the image, which is mirrored at its edges.
     flip : bool
         Mirror an image left to right with a probability of 1/2.
     """
@@ -41,7 +41,7 @@ class Augmentation:
             columns = torch.where(mirrored, columns.flip(1), columns)
         rows, columns = _reflected(rows, height), _reflected(columns, width)
         sample = torch.arange(count, device=images.device)[:, None, None]
-        # Indices on both sides of the slice put the channels last, which is how the networks want them.
+        # Indices on both sides of the slice put the channels last in memory, the networks' format.
         return images[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
     def central(self, images: Tensor) -> Tensor:
@@ -53,5 +53,5 @@ class Augmentation:
 
 
 def _reflected(index: Tensor, side: int) -> Tensor:
-    """Indices mirrored at both edges, which are not repeated."""
+    """Mirror indices at both edges, without repeating the edge pixels."""
     return (side - 1) - ((side - 1) - index.abs()).abs()

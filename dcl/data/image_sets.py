@@ -31,13 +31,13 @@ SETS = ("svhn", "cifar10", "cifar100", "ilsvrc2012")  # the first three in the o
 CLASSES = {"svhn": 10, "cifar10": 10, "cifar100": 100, "ilsvrc2012": 1000}
 SVHN_HELD_OUT = (400, 200)  # of each class, from SVHN's train and extra images: the paper's validation set
 CIFAR_HELD_OUT = 5000  # training images that become the validation set; the paper has none
-FOLDER_SIDE = 256  # ILSVRC2012's images are stretched to so many pixels, as in Caffe
+FOLDER_SIDE = 256  # pixels to which ILSVRC2012's images are stretched, as in Caffe
 
 Labels = NDArray[np.int64]
 
 
 class Arrays(NamedTuple):
-    """A split: uint8 (N, C, H, W), int64 (N,)."""
+    """Images uint8 (N, C, H, W) and labels int64 (N,) of a split."""
 
     images: NDArray[np.uint8]
     labels: Labels
@@ -47,16 +47,16 @@ class Arrays(NamedTuple):
 
 
 def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose samples at random, as many of every class.
+    """Choose the same number of samples of every class at random.
 
     Parameters
     ----------
     labels : int64 (N,)
         Classes from 0.
     each : int
-        Samples of a class.
+        Number of samples per class.
     seed : int
-        Determines the choice, on every machine and with every version of NumPy.
+        Determines the choice, which is the same on every machine and with every version of NumPy.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        A class has too few.
+        A class has too few samples.
     """
     chosen = np.zeros(len(labels), np.bool_)
     order = np.argsort(np.random.Philox(key=seed).random_raw(len(labels)), kind="stable")
@@ -78,9 +78,9 @@ def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
 
 
 def svhn_split(train: Labels, extra: Labels, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The paper's validation set (section 4.2.1): which of SVHN's train and extra images belong to it.
+    """Masks of SVHN's train and extra images that belong to the paper's validation set (section 4.2.1).
 
-    400 of each class of the one and 200 of the other; all remaining ones are trained on (598,388).
+    It has 400 train images and 200 extra images of each class; the remaining 598,388 images are the training set.
     """
     of_train, of_extra = SVHN_HELD_OUT
     return held_out(train, of_train, seed), held_out(extra, of_extra, seed)
@@ -90,7 +90,7 @@ def svhn_split(train: Labels, extra: Labels, seed: int = 0) -> tuple[NDArray[np.
 
 
 def _torchvision(name: str, root: Path, part: str, download: bool = False) -> Any:
-    """A part as torchvision reads it, or one line that says why it does not."""
+    """Read a part with torchvision; its errors are reported in one line."""
     from torchvision import datasets
 
     try:
@@ -98,7 +98,7 @@ def _torchvision(name: str, root: Path, part: str, download: bool = False) -> An
             return datasets.SVHN(root, part, download=download)
         kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
         return kind(root, train=part == "train", download=download)
-    except (RuntimeError, OSError) as error:  # what is not there, or has another MD5 sum; a download that fails
+    except (RuntimeError, OSError) as error:  # a missing file, another MD5 sum, or a failed download
         reason = str(error).partition("\n")[0].partition(" You can")[0]
         if download:
             raise BuildError(f"{root}: {name} cannot be downloaded ({reason})") from None
@@ -130,10 +130,15 @@ def _read_cifar(name: str, root: Path, split: Split) -> Arrays:
 
 
 def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
-    """Images of a folder that holds a folder a class, stretched to `side` x `side`, mapped into memory.
+    """Read a folder that holds one folder of images per class, stretched to `side` x `side` pixels.
 
-    They are decoded once, into a file beside the folder, whose name tells the folder's content (the images' paths and
-    sizes). Of ILSVRC2012's training set that takes 252 GB.
+    The images are decoded once, into a file next to the folder, and mapped into memory. The file's name contains a hash
+    of the images' paths and sizes. For ILSVRC2012's training set the file takes 252 GB.
+
+    Returns
+    -------
+    Arrays
+        uint8 (N, 3, side, side) and int64 (N,).
 
     Raises
     ------
@@ -149,7 +154,7 @@ def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
         listed = "\n".join(f"{Path(path).relative_to(root)} {Path(path).stat().st_size}" for path, _ in samples)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{root}: {str(error).partition(chr(10))[0]}; it should hold a folder of images a class"
+            f"{root}: {str(error).partition(chr(10))[0]}; it should hold one folder of images per class"
         ) from None
     digest = hashlib.sha256(f"{side}\n{listed}".encode()).hexdigest()[:12]
     file = root.parent / f"{root.name}-{side}-{digest}.npy"
@@ -167,7 +172,7 @@ def _decode(paths: list[Path], side: int, file: Path) -> None:
     with failing("write", file):
         try:
             images = open_memmap(unfinished, "w+", np.uint8, (len(paths), 3, side, side))
-            if hasattr(os, "posix_fallocate"):  # a full disk is heard of here, and not by a signal later
+            if hasattr(os, "posix_fallocate"):  # a full disk raises here, instead of a signal later
                 with unfinished.open("r+b") as whole:
                     os.posix_fallocate(whole.fileno(), 0, unfinished.stat().st_size)
 
@@ -175,7 +180,7 @@ def _decode(paths: list[Path], side: int, file: Path) -> None:
                 images[place] = _decoded(paths[place], side)
 
             with ThreadPoolExecutor() as pool:
-                for start in range(0, len(paths), 10_000):  # so that an error is heard of soon
+                for start in range(0, len(paths), 10_000):  # so that an error is raised early
                     list(pool.map(put, range(start, min(start + 10_000, len(paths)))))
             images.flush()
             unfinished.replace(file)
@@ -196,7 +201,7 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _read(name: str, root: Path, split: Split) -> Arrays:
-    """A split. SVHN's held-out images are never trained on; CIFAR's are, unless they are measured on."""
+    """Read a split. SVHN's held-out images are never trained on; CIFAR's are, unless they are measured on."""
     if name == "ilsvrc2012":
         return read_folder(root / ("train" if split == "train" else "val"))
     return _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
@@ -207,14 +212,14 @@ def _read(name: str, root: Path, split: Split) -> Arrays:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One of `SETS`, and what a network sees of its images; takes the place of `dcl.data.numbers.Dataset`.
+    """One of `SETS` with its augmentation; has the interface of `dcl.data.numbers.Dataset`.
 
     Attributes
     ----------
     splits : mapping
-        The training one first, then the one to measure on: number of images, and SHA-256 of the labels.
+        The training split first, then the one to measure on: number of images, and SHA-256 of the labels.
     input_shape : (int, int, int)
-        What a network sees of an image.
+        Channels, height and width of the network's input.
     """
 
     name: str
@@ -241,9 +246,9 @@ class ImageSet:
         }
 
     def load(self, split: Split, _target: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images uint8 (N, 3, H, W) and labels int64 (N,); of the split to measure on, the central windows.
+        """Return images uint8 (N, 3, H, W), central windows in the split to measure on, and labels int64 (N,).
 
-        SVHN's are normalised by their local contrast.
+        SVHN's images are normalised by their local contrast.
         """
         images, labels = map(torch.from_numpy, _read(self.name, self.root, split))
         if self.data_on_device:
@@ -263,17 +268,17 @@ def open_images(
     Parameters
     ----------
     root : Path
-        As torchvision wants it: it holds `train_32x32.mat` and so on, `cifar-10-batches-py`, `cifar-100-python`, or,
-        for ILSVRC2012, `train` and `val` with a folder a class.
+        Folder as torchvision expects it: it holds `train_32x32.mat` and so on, `cifar-10-batches-py`,
+        `cifar-100-python`, or, for ILSVRC2012, `train` and `val` with one folder per class.
     download : bool
-        Let torchvision download what is not there (not ILSVRC2012).
+        Let torchvision download missing files (not ILSVRC2012).
     validation : bool
-        Measure on held-out training images instead of on the test set: SVHN's are the paper's, of CIFAR 5,000.
+        Measure on held-out training images instead of the test set: the paper's of SVHN, 5,000 of CIFAR.
 
     Raises
     ------
     InputError
-        No such set, or not there.
+        There is no such set, or its files are missing.
     BuildError
         It cannot be downloaded.
     """

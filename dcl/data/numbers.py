@@ -34,7 +34,7 @@ class Dataset:
     seed: int
     digits: str  # digest of the digit set
     classes: int  # of one digit
-    splits: Mapping[Split, Mapping[str, Any]]  # the training one first: number of images and, on disk, digest
+    splits: Mapping[Split, Mapping[str, Any]]  # the training split first: number of images and, on disk, digest
     root: Path | None = None
 
     augmentation = None
@@ -50,7 +50,7 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The layout's."""
+        """Name of the layout."""
         return self.spec.name
 
     @property
@@ -85,17 +85,17 @@ def open_dataset(
     folder: Path = Path("data"),
     building: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
-    """Find a dataset by the name of a bundled layout, its folder or a YAML file; build it if it is not there.
+    """Find a dataset by the name of a bundled layout, its folder or a YAML file; build it if it is missing.
 
     Parameters
     ----------
     seed : int
-        The data seed; a built folder brings its own.
+        Data seed; a built folder has its own.
     validation : bool
-        Instead of `train` and `test`: `fit` and `validation`, for model selection. Both are composed of training
-        digits, of disjoint ones; the test digits stay unseen.
+        Use `fit` and `validation`, for model selection, instead of `train` and `test`. Both are composed of training
+        digits, which they do not share; the test digits stay unseen.
     folder : Path
-        Holds the datasets that are found by name; those of another seed than 0 bear it in their folder's name.
+        Holds the datasets that are found by name; a folder's name ends in the seed unless it is 0.
     building : callable
         Called with the folder's name before it is built.
 
@@ -164,7 +164,7 @@ def _verified(spec: LayoutSpec, manifest: Manifest, root: Path) -> Dataset:
 
 
 def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Numbers int64 (N,) of predictions that are numbers (N,), or digits (N, k), the most significant first."""
+    """Convert predictions, numbers (N,) or digits (N, k), the most significant first, to numbers int64 (N,)."""
     if predictions.ndim == 1:
         return predictions
     numbers: NDArray[np.int64] = predictions @ classes ** np.arange(predictions.shape[1] - 1, -1, -1, dtype=np.int64)
@@ -172,7 +172,7 @@ def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64
 
 
 def to_digits(numbers: NDArray[np.int64], classes: int, slots: int) -> NDArray[np.int64]:
-    """Digits int64 (N, k) of numbers (N,), the most significant first; digits stay as they are."""
+    """Convert numbers (N,) to digits int64 (N, k), the most significant first; digits are returned as they are."""
     if numbers.ndim == 2:
         return numbers
     digits: NDArray[np.int64] = numbers[:, None] // classes ** np.arange(slots - 1, -1, -1, dtype=np.int64) % classes

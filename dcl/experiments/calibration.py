@@ -1,4 +1,4 @@
-"""Bring a layout to a wanted error by one knob: how much some of its quantities vary."""
+"""Find how much a layout's quantities should vary to give a target error."""
 
 import json
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from ..data.numbers import PUBLISHED, Dataset
 
 
 def scaled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> LayoutSpec:
-    """Multiply how much some quantities vary: of `normal` the deviation, of `uniform` the width, else the number.
+    """Multiply the spread of some quantities: a `normal`'s deviation, a `uniform`'s width, else the number.
 
-    What `noise` gives is an amount of variation itself, and is multiplied as a whole.
+    Fields of `noise` are amounts of variation themselves, and are multiplied as a whole.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ def _amount(value: Any, factor: float) -> Any:
 
 
 def in_memory(spec: LayoutSpec, seed: int) -> Dataset:
-    """The layout's `train` and `test`, made when they are loaded."""
+    """Return a dataset of the layout's `train` and `test` splits, composed when they are loaded."""
     bank = load_digits("train")
     counts = zip(PUBLISHED, (spec.train, spec.test), strict=True)
     return Dataset(spec, seed, bank.digest, bank.classes, {split: {"images": count} for split, count in counts})
 
 
 def interpolate(factors: Sequence[float], errors: Sequence[float], target: float) -> float | None:
-    """Where the line through the measured points, sorted by factor, first meets the target; None where it does not."""
+    """Lowest factor at which the line through the measured points meets the target; None if it does not."""
     for (low, below), (high, above) in pairwise(sorted(zip(factors, errors, strict=True))):
         if min(below, above) <= target <= max(below, above):
             return low if below == above else low + (target - below) / (above - below) * (high - low)
@@ -92,5 +92,5 @@ def interpolate(factors: Sequence[float], errors: Sequence[float], target: float
 
 
 def settled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> str:
-    """YAML of the layout at that factor, under its own name."""
+    """Return the YAML of the layout with that factor, under its original name."""
     return dump_spec(scaled(spec, fields, factor).model_copy(update={"name": spec.name}))

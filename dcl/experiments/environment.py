@@ -1,4 +1,4 @@
-"""What a run was made with, and on."""
+"""The software and the machine of a run."""
 
 import hashlib
 import platform
@@ -16,7 +16,7 @@ from mnistcompose import __version__
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a run was made with, and on."""
+    """Return the software and the machine of a run, and the current time (UTC)."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
@@ -33,7 +33,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 @cache
 def code_digest() -> str:
-    """First 16 hexadecimal digits of a SHA-256 of this project's sources: the code version of a run."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of this project's sources: a run's code version."""
     digest = hashlib.sha256()
     for package in ("dcl", "mnistcompose"):
         for source in sorted(Path(str(files(package))).rglob("*.py")):

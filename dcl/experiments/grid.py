@@ -32,7 +32,7 @@ RETRIES = 1  # of a run whose process has died
 def grid(
     datasets: Sequence[Dataset | ImageSet], models: Sequence[str], seeds: Sequence[int], **settings: Any
 ) -> list[Run]:
-    """All runs of a grid, a whole table of one seed before the next; `settings` are the other fields of `Run`."""
+    """List all runs of a grid, seed by seed; `settings` are the other fields of `Run`."""
     return [Run(data, model, seed, **settings) for seed, data, model in product(seeds, datasets, models)]
 
 
@@ -45,7 +45,7 @@ def run_grid(
     on_epoch: Callable[[Run, History], None] = lambda *_: None,
     on_end: Callable[[Run, Record], None] = lambda *_: None,
 ) -> list[Record]:
-    """Do the runs that the folder does not hold yet, here or in a pool; returns all records, in order.
+    """Do the runs that are not in the folder yet, here or in a pool; return all records, in order.
 
     A folder may grow by datasets, models and seeds, but keeps one recipe, one data seed, and one number of epochs per
     model. Several processes may work on one folder: each run is done by one of them. A run that fails does not stop
@@ -62,7 +62,7 @@ def run_grid(
     Raises
     ------
     InputError
-        The folder holds runs of another grid; names the file and the field.
+        The folder holds runs of another grid; the message names the file and the field.
     BuildError
         At least one run has failed.
     """
@@ -73,7 +73,7 @@ def run_grid(
     failures: list[str] = []
     attempt = partial(_here, out, keep, on_epoch) if pool is None else partial(_in_pool, out, keep, pool)
     busy: list[Run] = []
-    for wait in (False, True):  # what another process is doing comes last
+    for wait in (False, True):  # runs that another process is doing come last
         with closing(attempt(busy if wait else runs, wait)) as attempts:
             for run, result in attempts:
                 try:
@@ -82,7 +82,7 @@ def run_grid(
                     busy.append(run)
                 except InputError:
                     raise
-                except Exception as error:  # whatever ends one run: out of memory, a lost worker, a full disk
+                except Exception as error:  # ends this run only: out of memory, a lost worker, a full disk
                     reason = _reason(error)
                     failures.append(f"{run.file}: {reason}")
                     records[run.file] = _store_failure(run, out / run.file, reason)
@@ -106,7 +106,7 @@ def _here(
 
 
 def _in_pool(out: Path, keep: bool, pool: Pool, runs: Sequence[Run], wait: bool) -> _Attempts:
-    """Results as they come. A dead process breaks a whole pool, so as many runs wait in it as it has processes."""
+    """Yield results as they come. A dead process breaks its whole pool, so each process has one run in it at most."""
     left, deaths = deque(runs), Counter[str]()
     while left:
         with pool() as executor:
@@ -154,9 +154,9 @@ def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]
 
 @contextmanager
 def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that share the processor's cores evenly, and end with this one.
+    """Yield a pool of processes that share the processor's cores evenly, and end with this process.
 
-    An error or a signal here ends them at once; what they do resumes from its checkpoint.
+    An error or a signal in this process ends them at once; their runs resume from checkpoints.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     before = active_children()

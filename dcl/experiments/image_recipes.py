@@ -9,7 +9,7 @@ from ..training.recipe import Recipe
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """A network's training, in epochs or, as the paper counts some, in samples."""
+    """A network's recipe; its length is in epochs or, for some networks of the paper, in samples."""
 
     recipe: Recipe
     crop: int | None = None
@@ -18,7 +18,7 @@ class ImageRecipe:
     samples: int = 0
 
     def epochs_of(self, images: int) -> int:
-        """Whole epochs of so many training images, at least one."""
+        """Number of epochs for a number of training images, at least 1."""
         return self.epochs or max(1, round(self.samples / images))
 
 
@@ -40,12 +40,12 @@ IMAGE_RECIPES = {
 
 
 def recipe_name(network: str, dataset: str) -> str:
-    """Name in `IMAGE_RECIPES` of how a network, with or without DCL, is trained on a set."""
+    """Name in `IMAGE_RECIPES` of the recipe of a network, with or without DCL, on a set."""
     special = f"{network.removesuffix(DCL)}-{dataset}"
     return special if special in IMAGE_RECIPES else network.removesuffix(DCL)
 
 
 def augmentation(network: str, dataset: str) -> Augmentation:
-    """What a network sees of a set's images: windows of the recipe's size, and mirror images but of house numbers."""
+    """Augmentation of a set's images for a network: windows of the recipe's size, and flips except of house numbers."""
     recipe = IMAGE_RECIPES[recipe_name(network, dataset)]
     return Augmentation(recipe.crop, recipe.padding, flip=dataset != "svhn")

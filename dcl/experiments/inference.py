@@ -1,4 +1,4 @@
-"""A trained network, back from its checkpoint, and what it makes of images."""
+"""Load a trained network from its checkpoint, and read images with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from .run_file import FINISHED, Record, read_record, status_of
 
 @dataclass(frozen=True)
 class Trained:
-    """A network from a checkpoint, and what belongs to it."""
+    """A network from a checkpoint, with its normalisation and its identity."""
 
     net: nn.Module
     normalisation: Normalisation
@@ -45,7 +45,13 @@ class Trained:
         return tuple(self.identity.get("input_shape", INPUT_SHAPE))
 
     def check_fits(self, dataset: Dataset | ImageSet) -> None:
-        """Refuse a dataset of other images or numbers than the network was trained on."""
+        """Check that a dataset's images and numbers have the form that the network was trained on.
+
+        Raises
+        ------
+        InputError
+            Number of digits, classes or input shape differ.
+        """
         trained_with = {**self.identity, "input_shape": self.input_shape}
         for field in ("slots", "classes", "input_shape"):
             found, wanted = getattr(dataset, field), trained_with[field]
@@ -53,13 +59,19 @@ class Trained:
                 raise InputError(f"{dataset.name}: {field} = {found}, the model was trained with {wanted}")
 
     def check_reads_numbers(self) -> None:
-        """Refuse a network for other images than those of numbers."""
+        """Check that the network reads grey images of numbers, 28 x 28.
+
+        Raises
+        ------
+        InputError
+            It was trained on other images.
+        """
         if self.input_shape != INPUT_SHAPE:
             model, dataset = self.identity["model"], self.identity["dataset"]
             raise InputError(f"{model} was trained on {dataset}; only models of grey numbers, 28 x 28, read pictures")
 
     def image_set(self, name: str, root: Path) -> ImageSet:
-        """Open a set of natural images, to be prepared as this network's own was."""
+        """Open a set of natural images with the augmentation that this network was trained with."""
         prepared = self.identity.get("preparation", {})
         return open_images(
             name, root, Augmentation(**{k: prepared[k] for k in ("crop", "padding", "flip") if prepared})
@@ -72,9 +84,9 @@ def load_trained(run: Path) -> Trained:
     Raises
     ------
     InputError
-        There is none.
+        There is no checkpoint.
     BuildError
-        It is damaged, or is of another epoch than the run that is stored next to it.
+        It is damaged, or belongs to another epoch than the run that is stored next to it.
     """
     path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
     if not path.exists():
@@ -109,7 +121,7 @@ def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
     Raises
     ------
     InputError
-        The layout has changed since.
+        The layout has changed since then.
     """
     name = trained.identity["dataset"]
     spec = load_spec(name)
@@ -121,7 +133,7 @@ def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
 def error_by_position(
     predictions: NDArray[np.int64], targets: NDArray[np.int64], classes: int, slots: int
 ) -> list[float]:
-    """Share of wrong digits at each position, in percent; of numbers (N,) or of digits (N, k)."""
+    """Share of wrong digits at each position, in percent, from numbers (N,) or digits (N, k)."""
     read, shown = (to_digits(each, classes, slots) for each in (predictions, targets))
     return [100 * float(share) for share in (read != shown).mean(0)]
 
@@ -129,7 +141,7 @@ def error_by_position(
 def read_numbers(
     trained: Trained, images: Sequence[NDArray[np.uint8]], device: torch.device, best: int = 3
 ) -> list[list[tuple[str, float]]]:
-    """Best guesses for images (28, 28), each with its probability; a classifier a position gives one guess."""
+    """Best guesses for images uint8 (28, 28), with probabilities; one classifier per position gives one guess."""
     slots, classes = trained.identity["slots"], trained.identity["classes"]
     normalise = trained.normalisation.on(device)
     with torch.inference_mode():
@@ -146,19 +158,19 @@ def read_numbers(
 def weigh(
     trained: Trained, images: Tensor, numbers: NDArray[np.int64], device: torch.device, batch: int = 500
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """What a network reads in images, and how sure it is.
+    """Numbers that a network reads in images, and their probabilities.
 
     Parameters
     ----------
     images : uint8 (N, 1, 28, 28)
     numbers : int64 (N,)
-        What they show.
+        True numbers of the images.
 
     Returns
     -------
     guesses : int64 (N,)
     of_guess, of_truth : float64 (N,)
-        Probabilities of the guesses and of the true numbers; of a classifier a position, products over the positions.
+        Probabilities of the guesses and of the true numbers; with one classifier per position, their products.
     """
     classes, slots = trained.identity["classes"], trained.identity["slots"]
     normalise, net = trained.normalisation.on(device), trained.net.to(device)
@@ -175,6 +187,6 @@ def weigh(
 
 
 def written(number: int, classes: int, slots: int) -> str:
-    """A number with its leading zeros; its digits apart where there are more than ten."""
+    """Write a number with its leading zeros; with more than ten classes, hyphens separate its digits."""
     digits = [number // classes**power % classes for power in range(slots - 1, -1, -1)]
     return ("" if classes <= 10 else "-").join(map(str, digits))

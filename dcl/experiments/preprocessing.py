@@ -1,4 +1,4 @@
-"""Pictures from anywhere, made into what the networks were trained on: 28 x 28, white ink on black, cut to the ink."""
+"""Convert pictures to the networks' input: 28 x 28 pixels, white ink on black, cut to the ink."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mnistcompose.layout.model import SIZE
 
 
 def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """Read a picture of a number, as `prepare` does.
+    """Read a picture of a number from a file, and `prepare` it.
 
     Raises
     ------
@@ -31,8 +31,8 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
 def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     """Treat a picture as the generator treats a number: cut to its ink box, and stretch it to 28 x 28.
 
-    The ground is what the border shows: it becomes black, and the ink white. A picture of 28 x 28 on a black ground is
-    taken as it is.
+    The background is the median of the border: it becomes black, and the ink white. A picture of 28 x 28 pixels on a
+    black background is taken as it is.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     Raises
     ------
     InputError
-        Nothing stands out from the ground.
+        Nothing stands out from the background.
     """
     pixels = _greyscale(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -54,7 +54,7 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     inverted = ground > 127
     raised = ground - pixels if inverted else pixels - ground
     if raised.max() < INK:
-        raise InputError("nothing stands out from the ground; the number should be dark on light, or light on dark")
+        raise InputError("nothing stands out from the background; the number should be dark on light, or light on dark")
     raised = np.clip(raised * (255 / raised.max()), 0, 255)
     rows, columns = (np.flatnonzero((raised >= INK).any(axis)) for axis in (1, 0))
     cut = raised[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -64,7 +64,7 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
 
 
 def _greyscale(image: Image.Image) -> NDArray[np.float64]:
-    """Grey levels, float (H, W), upright. What is transparent takes the shade that the visible part stands out from."""
+    """Grey levels, float (H, W), upright. Transparent parts take the shade that contrasts with the visible part."""
     upright = ImageOps.exif_transpose(image).convert("RGBA")
     grey = np.asarray(upright.convert("L"), np.float64)
     alpha = np.asarray(upright.getchannel("A"), np.float64) / 255
@@ -74,7 +74,7 @@ def _greyscale(image: Image.Image) -> NDArray[np.float64]:
 
 
 def resampling(length: int, size: int = SIZE) -> NDArray[np.float64]:
-    """Weights (size, length) that map an axis as the generator does: by area where it shrinks, else bilinear."""
+    """Weights float64 (size, length) that map an axis as the generator does: by area if it shrinks, else bilinear."""
     outputs, inputs = np.arange(size)[:, None], np.arange(length)
     step = length / size
     weights: NDArray[np.float64]

@@ -20,12 +20,12 @@ MODELS = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # in th
 
 
 def check_model(model: str) -> None:
-    """Refuse what is neither one of `MODELS`, nor of `IMAGE_NETWORKS`, nor a network in the paper's notation.
+    """Check that a model is in `MODELS`, in `IMAGE_NETWORKS`, or is a network in the paper's notation.
 
     Raises
     ------
     InputError
-        With the name that may have been meant, or the place in the notation.
+        It is not; the message suggests a name, or gives the place in the notation.
     """
     if "-" in model:
         parse_layers(model)
@@ -33,13 +33,13 @@ def check_model(model: str) -> None:
         names = {name.upper(): name for name in (*MODELS, *IMAGE_NETWORKS)}
         close = get_close_matches(model.upper(), names, n=1, cutoff=0.4)
         hint = f"did you mean {names[close[0]]}?" if close else f"there are {', '.join(MODELS)}"
-        raise InputError(f"no model {model!r}; {hint} (a network in the paper's notation will do as well)")
+        raise InputError(f"no model {model!r}; {hint} (or give a network in the paper's notation)")
 
 
 def make_network(
     model: str, classes: int, slots: int, input_shape: tuple[int, int, int] = INPUT_SHAPE
 ) -> Network | Oracle:
-    """A model as `check_model` knows it, for numbers of `slots` digits of `classes` classes."""
+    """Make a model that `check_model` accepts, for numbers of `slots` digits of `classes` classes."""
     check_model(model)
     if model == "oracle":
         return Oracle(classes, slots, input_shape)
@@ -47,20 +47,20 @@ def make_network(
 
 
 def notation_of(model: str, classes: int, slots: int) -> str:
-    """A model but the oracle in the paper's notation."""
+    """Return the paper's notation of a model, which is not the oracle."""
     if model in MODELS:
         return lenet_notation(classes**slots, model)
     return image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
 
 
 def target_of(model: str) -> Target:
-    """What a model predicts: the oracle a number's digits, all others the number."""
+    """What a model predicts: `digits` for the oracle, `number` for all others."""
     return "digits" if model == "oracle" else "number"
 
 
 @cache
 def printed_notation(model: str, classes: int, slots: int, input_shape: tuple[int, int, int]) -> str:
-    """The notation as the built network prints it; nothing is allocated."""
+    """Return the notation as the built network prints it; nothing is allocated."""
     if model == "oracle":
         with torch.random.fork_rng([]), torch.device("meta"):
             return Oracle(classes, slots, input_shape).notation

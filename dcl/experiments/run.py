@@ -62,7 +62,7 @@ class Run:
         return f"{self.dataset.name}/{model}-{self.seed}.json"
 
     def identity(self) -> dict[str, Any]:
-        """Everything that determines the run, but for the machine's arithmetic."""
+        """Everything that determines the run, except for the machine's arithmetic."""
         data = self.dataset
         return {
             **data.identity(),
@@ -87,14 +87,14 @@ def run_one(
     wait: bool = True,
     progress: Callable[[History], None] | None = None,
 ) -> Record:
-    """Train, measure and store one run; a stored one is only read, an interrupted one resumes from its checkpoint.
+    """Train, measure and store one run. A stored run is only read; an interrupted one resumes from its checkpoint.
 
     A run whose loss diverges is stored as diverged, and is not repeated. A run that is stored as failed is run again.
 
     Parameters
     ----------
     path : Path
-        The run's JSON file. Its checkpoint (`.pt`) and, while it runs, its lock (`.lock`) lie next to it.
+        The run's JSON file. Its checkpoint (`.pt`) and, while it runs, its lock (`.lock`) are next to it.
     keep : bool
         Keep the checkpoint, which holds the weights, when the run has ended.
     wait : bool
@@ -114,7 +114,7 @@ def run_one(
             return _run_alone(run, path, keep, progress)
 
 
-_ALONE = Lock()  # torch's random numbers, which dropout takes, are those of the whole process
+_ALONE = Lock()  # the whole process shares torch's random numbers, which dropout uses
 
 
 def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], None] | None) -> Record:
@@ -183,7 +183,7 @@ def _finished(run: Run, device: torch.device, net: nn.Module, test: Data, histor
 
 
 def unfinished(run: Run, status: str, reason: str, history: Mapping[str, Any] | None = None) -> Record:
-    """Record of a run without a result: `status` is `DIVERGED` or `FAILED`, `history` that of its whole epochs."""
+    """Record of a run without a result: `status` is `DIVERGED` or `FAILED`, `history` that of its complete epochs."""
     return {
         "format": RECORD_FORMAT,
         "determined_by": run.identity(),
@@ -194,7 +194,7 @@ def unfinished(run: Run, status: str, reason: str, history: Mapping[str, Any] | 
     }
 
 
-_OF_FIT = {"seed", "epochs", "recipe", "precision"}  # what `fit` puts into the checkpoint by itself
+_OF_FIT = {"seed", "epochs", "recipe", "precision"}  # `fit` puts these into the checkpoint itself
 
 
 def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any], keys: Iterable[str]) -> None:
@@ -203,7 +203,7 @@ def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
     Raises
     ------
     InputError
-        Names the file, the key and both values.
+        They differ; the message names the file, the key and both values.
     """
     for key in keys:
         found, expected = stored.get(key), wanted[key]

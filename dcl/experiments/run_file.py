@@ -1,4 +1,4 @@
-"""A stored run: its form, and reading it back."""
+"""The file of a stored run: its format, reading and writing."""
 
 import json
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class _History(_Part):
 
 
 class _Stored(_Part):
-    """The part of a record that tables and tools rely on; `run_one` says what all of it means."""
+    """The part of a record that tables and tools rely on."""
 
     format: Literal["mnistcompose-run-1"]
     determined_by: _DeterminedBy
@@ -79,7 +79,7 @@ class _Stored(_Part):
     def _agrees(self) -> Self:
         run, history = self.determined_by, self.history
         if run.measured_on not in run.splits:
-            raise ValueError(f"measured_on is {run.measured_on!r}, which is none of its splits")
+            raise ValueError(f"measured_on is {run.measured_on!r}, which is not one of its splits")
         images = run.splits[run.measured_on].images
         if any(a >= b for a, b in zip(self.wrong, self.wrong[1:], strict=False)) or self.wrong[-1:] >= [images]:
             raise ValueError(f"wrong should be rising indices of the {images} images")
@@ -101,7 +101,7 @@ class _Unfinished(_Part):
     environment: dict[str, str | int] = {}
     status: Literal["diverged", "failed"]
     reason: str
-    history: _History | None = None  # of the epochs that ended before
+    history: _History | None = None  # of the epochs that ended before that
 
 
 def status_of(record: Record) -> str:
@@ -116,7 +116,7 @@ def read_record(path: Path) -> Record:
     Raises
     ------
     BuildError
-        It is damaged, of another format, or contradicts itself.
+        It is damaged, has another format, or contradicts itself.
     """
     with failing("read", path):
         text = path.read_bytes()

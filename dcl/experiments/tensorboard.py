@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 
 
 def need_tensorboard() -> None:
-    """Tell a user without TensorBoard what to install."""
+    """Check that TensorBoard is installed.
+
+    Raises
+    ------
+    InputError
+        It is not; the message says what to install.
+    """
     if find_spec("tensorboard") is None:
         raise InputError("event files need TensorBoard: pip install tensorboard")
 
 
 @contextmanager
 def event_log(folder: Path, run: Run) -> Iterator[Callable[[History], None]]:
-    """Write a run's events; gives a function that takes the history after every epoch.
+    """Write a run's events; yields a function that takes the history after every epoch.
 
-    A run that goes on, or is stored already, is written from its first epoch, and TensorBoard is told to forget what
-    an earlier process wrote: nothing appears twice, and nothing is missing.
+    A run that resumes, or is stored already, is written from its first epoch, and the events of an earlier process are
+    purged: no epoch appears twice, and none is missing.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def event_log(folder: Path, run: Run) -> Iterator[Callable[[History], None]]:
     def write(history: History) -> None:
         nonlocal writer, done
         with failing("write", folder):
-            if writer is None:  # not before there is something to write: a run that is refused hides nothing
+            if writer is None:  # only when there is something to write: a refused run purges nothing
                 writer = SummaryWriter(str(folder), purge_step=0)
                 _describe(writer, run)
             for epoch in range(done + 1, history.epochs + 1):
@@ -65,20 +71,20 @@ def event_log(folder: Path, run: Run) -> Iterator[Callable[[History], None]]:
 
 
 def _describe(writer: "SummaryWriter", run: Run) -> None:
-    """What determines the run, as text and as hyper-parameters."""
+    """Write what determines the run, as text and as hyper-parameters."""
     from torch.utils.tensorboard.summary import hparams
 
     settings = {"dataset": run.dataset.name, "model": run.model, "seed": run.seed, "epochs": run.epochs}
     settings |= {**run.recipe.fields(), "precision": run.precision}
     for summary in hparams(settings, {"error/test": None, "loss/test": None}):  # type: ignore[no-untyped-call]
-        # `add_hparams` would make a run of its own of them
+        # `add_hparams` would write them as a separate run
         writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
     rows = "\n".join(f"| {key} | {value} |" for key, value in settings.items())
     writer.add_text("run", f"| | |\n| --- | --- |\n{rows}", 0)
 
 
 def _scalars(run: Run, history: History, epoch: int) -> dict[str, float]:
-    """What an epoch (from 1) measured; the learning rate is that of its last step."""
+    """Values measured in an epoch (from 1); the learning rate is that of its last step."""
     images = next(iter(run.dataset.splits.values()))["images"]
     batches = images // min(run.recipe.batch_size, images)
     return {

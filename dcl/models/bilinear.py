@@ -1,4 +1,4 @@
-"""A layer replaced by two branches and the fusion of a bilinear CNN: what DCL is compared to in section 3.3."""
+"""A layer replaced by two branches and the fusion of a bilinear CNN, to which section 3.3 compares DCL."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from .fusion import Bilinear
 
 
 class BilinearLinear(nn.Module):
-    """In the place of `nn.Linear`: y(t) = relu(theta(t) x) as in DCL, then z_k = sum_ij U_ijk y1_i y2_j.
+    """Replaces `nn.Linear`: y(t) = relu(theta(t) x) as in DCL, then z_k = sum_ij U_ijk y1_i y2_j.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class BilinearLinear(nn.Module):
 
 
 class BilinearConv2d(nn.Module):
-    """In the place of `nn.Conv2d`: as `BilinearLinear`, at each position.
+    """Replaces `nn.Conv2d`: as `BilinearLinear`, at each position.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from .residual import ResidualBlock
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_OUTPUTS = 1_000_000_000  # of one layer, for one image
-OUTPUT_BIAS = 2.0  # where DCL is the output: a dead hidden unit is one fewer, a dead output a class that is never read
+OUTPUT_BIAS = 2.0  # where DCL is the output: a dead hidden unit is one unit less, a dead output a class never read
 Shape = tuple[int, ...]
 
 
@@ -46,10 +46,10 @@ class Cost:
 
 
 class Network(nn.Sequential):
-    """A network that was written in the notation, and still knows how; its `costs` are a row a layer."""
+    """A network made from the notation, which it keeps; `costs` has one row per layer."""
 
     def __init__(self, *modules: Any, notation: str = "", costs: tuple[Cost, ...] = ()) -> None:
-        super().__init__(*modules)  # a slice of a network is made of an OrderedDict, and has no notation
+        super().__init__(*modules)  # a slice of a network is made from an OrderedDict, and has no notation
         self.notation = notation
         self.costs = costs
 
@@ -108,9 +108,9 @@ _Step = tuple[Cost, Callable[[], nn.Module]]
 
 
 def _plan(layers: list[Layer], shape: Shape, classes: int, text: str) -> Iterator[_Step]:
-    """Every layer's cost, and how to make it; nothing is allocated yet."""
+    """Yield every layer's cost and a function that makes the layer; nothing is allocated yet."""
     last = max((i for i, layer in enumerate(layers) if layer.kind in {"C", "FC", "OUT"}), default=-1)
-    waiting = False  # a ReLU, for the pooling that comes next
+    waiting = False  # a ReLU that comes after the next pooling
     for index, layer in enumerate(layers):
         if layer.kind in {"MP", "AP"}:
             step = _pool(layer, shape, text)
@@ -140,7 +140,7 @@ def _plan(layers: list[Layer], shape: Shape, classes: int, text: str) -> Iterato
 
 
 def _spatial(layer: Layer, shape: Shape, text: str, *, round_up: bool) -> tuple[int, int]:
-    """Height and width after a window has passed over a (C, H, W)."""
+    """Output height and width of a window that moves over an input (C, H, W)."""
     if len(shape) != 3:
         raise _unfit(layer, shape, text, "needs an image; after FC there is none")
     if min(shape[1:]) + 2 * layer.padding < layer.kernel:
@@ -209,7 +209,7 @@ def _full(layer: Layer, shape: Shape, filters: int) -> _Step:
 
 
 def initial_bias(layer: Layer) -> float:
-    """Mean at which the second stage's biases of a DCL module start."""
+    """Initial mean of the second stage's biases in a DCL module."""
     return OUTPUT_BIAS if layer.kind == "OUT" else 0.0
 
 

@@ -15,14 +15,14 @@ from .grammar import Dcl, Layer, parse_layers
 
 
 def break_even(fan_in: int, outputs: int) -> float:
-    """Sum of the branches' filters from which on DCL has more weights, and multiply-adds, than the layer (3.4).
+    """Sum of the branches' filters above which DCL has more weights and multiply-adds than the layer (3.4).
 
     Parameters
     ----------
     fan_in : int
-        u^2 K1.
+        Inputs of one filter of the layer, u^2 K1.
     outputs : int
-        K2.
+        Filters of the layer, K2.
     """
     return fan_in * outputs / (fan_in + outputs)
 
@@ -36,7 +36,7 @@ def total(costs: tuple[Cost, ...]) -> Cost:
 
 
 def bilinear_counterpart(notation: str) -> str | None:
-    """The network with bilinear fusion of the same branches in the place of DCL (3.3); None unless all have two."""
+    """Notation with bilinear fusion of the same branches instead of DCL (3.3); None unless all DCLs have two."""
     layers = parse_layers(notation)
     modules = [layer.dcl for layer in layers if layer.dcl is not None]
     if not modules or any(len(dcl.filters) > 2 or dcl.fusion == "bilinear" for dcl in modules):
@@ -50,14 +50,14 @@ def _bilinear(layer: Layer) -> Layer:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of a batch: of each round."""
+    """Milliseconds per batch, one value per round."""
 
     forward: list[float]  # in evaluation
     step: list[float]  # forward, backward and the optimiser's step
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Of forward and step."""
+        """Medians of `forward` and `step`."""
         return median(self.forward), median(self.step)
 
 
@@ -70,12 +70,12 @@ def measure(
     rounds: int = 5,
     device: torch.device | None = None,
 ) -> dict[str, Timing]:
-    """Milliseconds of a batch through each network; the networks take turns, after a round that does not count.
+    """Measure milliseconds per batch of each network; the networks take turns, after one round of warm-up.
 
     Parameters
     ----------
     networks : mapping of nn.Module
-        By name, each from float (batch, *shape) to (batch, classes).
+        Networks by name, each from float (batch, *shape) to (batch, classes).
     """
     place = device or torch.device("cpu")
     images = torch.rand(batch, *shape, device=place)

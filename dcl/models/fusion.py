@@ -139,7 +139,7 @@ class _DCL(nn.Module):
                     nn.init.uniform_(biases[branch], shift - bound, shift + bound)
 
     def responses(self, x: Tensor, active: Sequence[int] | None = None) -> list[Tensor]:
-        """v(t) of the active branches (all of them, unless told), each in the shape of the output."""
+        """v(t) of the active branches (by default all), each in the shape of the output."""
         chosen = range(self.branches) if active is None else active
         bias = None if self.theta_bias is None else _joined(self.theta_bias, chosen)
         y = F.relu(self._first(x, _joined(self.theta, chosen), bias))
@@ -170,7 +170,7 @@ class _DCL(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """What the module's repr shows."""
+        """Text that the module's repr shows."""
         return f"outputs={self.outputs}, filters={self.filters}, fusion={self.fusion}"
 
 

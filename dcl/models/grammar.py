@@ -1,4 +1,4 @@
-"""Networks in the paper's notation: `C5@20-MP2S2-C5@50-MP2S2-FC500-D0.5-OUT`, and what they cost.
+"""Networks in the paper's notation: `C5@20-MP2S2-C5@50-MP2S2-FC500-D0.5-OUT`.
 
     network  = layer {"-" layer}
     layer    = conv | pool | block | full | dropout | output
@@ -9,15 +9,15 @@
     dropout  = "D" ratio                                   D0.5
     output   = "OUT" [dcl]                                 as many filters as there are classes
     options  = "(" ["S" stride] ["P" padding] ")" | "S" stride
-    dcl      = "[" branches "x" filters [fusion] "]"       FC500[3x100S]: DCL in its place, three branches of 100
+    dcl      = "[" branches "x" filters [fusion] "]"       FC500[3x100S]: replaced by DCL, three branches of 100
              | "[" filters {"+" filters} [fusion] "]"      FC500[64+32]: branches of different sizes
-    fusion   = "D" | "S" | "B"                             deterministic (what it is without), stochastic, or, for
+    fusion   = "D" | "S" | "B"                             deterministic (the default), stochastic, or, for
                                                            comparison, that of a bilinear CNN: FC500[2x100B]
 
-Strides are 1 unless given. A ReLU follows every C and FC but the network's last layer; DCL has its own inside. Pooling
-rounds up, as in Caffe. Where a maximum pooling follows a C, the ReLU comes after it: the same values for a quarter of
-the work. A residual block begins with a normalisation and a ReLU of its own, so a C right before it has none; after a
-row of blocks come one more normalisation and ReLU.
+Strides are 1 unless given. A ReLU follows every C and FC except the network's last layer; DCL contains its own. Pooling
+rounds up, as in Caffe. If a maximum pooling follows a C, the ReLU comes after it: the same values for a quarter of the
+work. A residual block begins with its own normalisation and ReLU, so a C right before it has none; after a sequence of
+blocks come one more normalisation and ReLU.
 """
 
 import re
@@ -28,13 +28,13 @@ from mnistcompose.errors import InputError
 
 from .fusion import Fusion
 
-MAX_NUMBER = 1_000_000  # of a kernel, a stride, filters ...
+MAX_NUMBER = 1_000_000  # for a kernel, a stride, filters ...
 MAX_BRANCHES = 100
 MAX_LENGTH = 10_000  # characters
 
 
 class Dcl(NamedTuple):
-    """The DCL module in a layer's place."""
+    """The DCL module that replaces a layer."""
 
     filters: tuple[int, ...]
     fusion: Fusion | Literal["bilinear"]
@@ -50,7 +50,7 @@ class Dcl(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as written; what its kind does not have is 0, 1 (stride) or None."""
+    """One layer as written; a field that its kind does not have is 0, 1 (stride) or None."""
 
     kind: str  # C, MP, AP, R, FC, D, OUT
     kernel: int = 0
@@ -59,7 +59,7 @@ class Layer:
     filters: int = 0
     ratio: float = 0.0
     dcl: Dcl | None = None
-    position: int = 0  # of its first character
+    position: int = 0  # of its first character, from 0
 
     def __str__(self) -> str:
         """As in the notation."""
@@ -82,7 +82,7 @@ class Layer:
 
 
 class _Reader:
-    """The text, and how far it is read."""
+    """The text, and the position up to which it is read."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
@@ -95,7 +95,7 @@ class _Reader:
         )
 
     def take(self, pattern: str) -> str | None:
-        """Read what matches, if it comes next."""
+        """Read the text that matches a pattern here; None if none does."""
         found = re.compile(pattern).match(self.text, self.at)
         if found is None:
             return None
@@ -111,7 +111,7 @@ class _Reader:
 
 
 def excerpt(text: str, at: int) -> str:
-    """What stands around a character, which a caret precedes."""
+    """Text around a character, with a caret before it."""
     before, after = text[max(at - 32, 0) : at], text[at : at + 16]
     return repr(("..." if at > 32 else "") + before + "^" + after + ("..." if at + 16 < len(text) else ""))
 
@@ -122,7 +122,7 @@ def parse_layers(text: str) -> list[Layer]:
     Raises
     ------
     InputError
-        One line that tells the character, what stands there, and what was expected.
+        The text is not a network; the message says where, what was found, and what was expected.
     """
     if len(text) > MAX_LENGTH:
         raise InputError(f"network {text[:40]!r}...: {len(text):,} characters; at most {MAX_LENGTH:,} are read")

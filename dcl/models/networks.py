@@ -8,17 +8,17 @@ from mnistcompose.errors import InputError
 from .builder import Network, parse_network
 
 VARIANTS = ("baseline", "A2", "A3S", "A3D", "B2", "B3S", "B3D")
-SHARE = 5  # a branch has one in so many of the replaced layer's filters
+SHARE = 5  # a branch has 1 / SHARE of the replaced layer's filters
 
 _LENET = "C5@20-MP2S2-C5@50-MP2S2-FC500{A}-D0.5-OUT{B}"
 
 DCL = "+dcl"  # ends the name of a network for images with DCL on its first fully-connected layer
-QUARTER = 4  # a branch has one in so many of that layer's filters
+QUARTER = 4  # a branch has 1 / QUARTER of that layer's filters
 
 
 @dataclass(frozen=True)
 class _Images:
-    """A network for images, with a gap where DCL goes, and what it is made for."""
+    """A network for images, with a placeholder for DCL, and the input and classes of the paper."""
 
     notation: str
     filters: int | None  # of the first fully-connected layer; None where that is the output
@@ -87,7 +87,7 @@ def lenet(classes: int, variant: str = "baseline", input_shape: tuple[int, int, 
 
 
 def image_network_shape(name: str) -> tuple[tuple[int, int, int], int]:
-    """Channels, height and width that a network for images takes in the paper, and its number of classes.
+    """Input shape (channels, height, width) and number of classes of a network for images in the paper.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def image_network_shape(name: str) -> tuple[tuple[int, int, int], int]:
 
 
 def image_network_notation(name: str, classes: int) -> str:
-    """One of `IMAGE_NETWORKS` in the paper's notation.
+    """Write one of `IMAGE_NETWORKS` in the paper's notation.
 
     lenet     as section 4.2.1 writes it
     bignet    of the paper's reference [29], the Kaggle CIFAR-10 network of 3 x 3 convolutions, on crops of 24 x 24; its
@@ -108,11 +108,11 @@ def image_network_notation(name: str, classes: int) -> str:
     alexnet   as section 4.2.2 writes it, without groups. This notation has 62.37M weights, and 51.88M with DCL, where
               the paper says 62.35M and 51.86M: 0.02M less in both cases, and the same difference between them
 
-    `+dcl` puts DCL in the place of the first fully-connected layer, two branches of a quarter of its filters each. The
-    Wide ResNet has no fully-connected layer but the output; taken by the word, that is the first, and its branches have
-    a quarter of the classes, rounded down (2 of 10, 25 of 100). It is the reading in which all that the paper says of
-    the three networks holds: the layer, the quarter, and fewer weights. (Section 4.1.3 announces three stochastic
-    branches for these networks, sections 4.2.1 and 4.2.2 report two, and so do the paper's numbers of weights.)
+    `+dcl` replaces the first fully-connected layer by DCL with two branches of a quarter of its filters each. The Wide
+    ResNet's only fully-connected layer is the output; taken literally, that is the first, and its branches have a
+    quarter of the classes, rounded down (2 of 10, 25 of 100). With this reading, all that the paper says about the
+    three networks holds: the layer, the quarter, and fewer weights. (Section 4.1.3 announces three stochastic branches
+    for these networks; sections 4.2.1 and 4.2.2 report two, which agrees with the paper's numbers of weights.)
 
     Raises
     ------
@@ -127,14 +127,14 @@ def image_network_notation(name: str, classes: int) -> str:
 
 
 def image_network(name: str, classes: int | None = None, input_shape: tuple[int, int, int] | None = None) -> Network:
-    """One of `IMAGE_NETWORKS`: lenet, bignet, wrn, alexnet, and each with `+dcl` (section 4.2).
+    """Make one of `IMAGE_NETWORKS`: lenet, bignet, wrn, alexnet, and each with `+dcl` (section 4.2).
 
     Parameters
     ----------
     name : str
         See `image_network_notation`.
     classes, input_shape
-        Those of the paper, unless given; of the three networks for small images, those of CIFAR10.
+        Default: those of the paper; for the three networks for small images, those of CIFAR10.
 
     Raises
     ------

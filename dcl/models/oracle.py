@@ -1,4 +1,4 @@
-"""The oracle of section 4.1.2: one classifier a digit position, each the baseline LeNet."""
+"""The oracle of section 4.1.2: one classifier per digit position, each the baseline LeNet."""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,16 @@ from .networks import lenet
 
 
 class Oracle(nn.Module):
-    """k classifiers side by side; a number is right if all its digits are.
+    """k classifiers, one per digit; a number is correct if all its digits are.
 
-    The loss that belongs to it is the sum over the positions, so that training it is training each classifier alone.
+    Its loss is the sum over the positions, so that each classifier is trained independently of the others.
 
     Parameters
     ----------
     classes : int
         Classes of a digit.
     slots : int
-        Digits of a number, k.
+        Number of digits, k.
     """
 
     def __init__(self, classes: int, slots: int, input_shape: tuple[int, int, int] = (1, 28, 28)) -> None:
@@ -26,7 +26,7 @@ class Oracle(nn.Module):
 
     @property
     def notation(self) -> str:
-        """Of one classifier, and how many there are."""
+        """Number of classifiers, and the notation of one."""
         return f"{len(self.classifiers)} x {self.classifiers[0].notation}"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,12 +35,12 @@ class Oracle(nn.Module):
 
 
 def number_log_probabilities(logits: Tensor) -> Tensor:
-    """Log-probability of every number, its digits being independent given the image.
+    """Log-probability of every number, if its digits are independent given the image.
 
     Parameters
     ----------
     logits : float (N, k, classes)
-        Of each position, the most significant first.
+        Logits of each position, the most significant first.
 
     Returns
     -------

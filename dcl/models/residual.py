@@ -5,17 +5,17 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions, each after a normalisation and a ReLU, added to what came in.
+    """Two 3 x 3 convolutions, each after a normalisation and a ReLU, added to the input.
 
-    Where the number of channels or the resolution changes, what came in passes a 1 x 1 convolution, after the first
-    normalisation and ReLU. There are no biases, which the normalisations would take away again.
+    If the number of channels or the resolution changes, the input passes through a 1 x 1 convolution, after the first
+    normalisation and ReLU. There are no biases, because the normalisations would remove them.
 
     Parameters
     ----------
     channels, filters : int
-        Of the input and of the output.
+        Channels of the input and of the output.
     stride : int
-        Of the first convolution.
+        Stride of the first convolution.
     """
 
     def __init__(self, channels: int, filters: int, stride: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Charts as plain data: where lines, dots, ticks and labels lie in a picture. A template draws them as SVG."""
+"""Charts as plain data: the pixels of lines, dots, ticks and labels. A template draws them as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 546, 12, 262  # of the frame, pixels
-COLORS = 8  # then they recur
-_LETTER, _LINE = 6.4, 13  # of a label
+COLORS = 8  # number of colours, which are then repeated
+_LETTER, _LINE = 6.4, 13  # width of a letter and height of a line in a label, pixels
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values from `low` to `high` to pixels from `start` to `end`, straight or by their logarithm."""
+    """Maps values from `low` to `high` to pixels from `start` to `end`, linearly or by their logarithm."""
 
     low: float
     high: float
@@ -21,7 +21,7 @@ class Scale:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Pixel of a value; what lies outside, or is no number, lies on the nearer border, or on the upper one."""
+        """Pixel of a value; values outside lie on the nearer border, those that are not finite on the upper one."""
         inside = min(max(value, self.low), self.high) if math.isfinite(value) else self.high
         low, high, inside = map(math.log, (self.low, self.high, inside)) if self.log else (self.low, self.high, inside)
         return self.start + (self.end - self.start) * (inside - low) / (high - low)
@@ -29,7 +29,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis."""
+    """A labelled position on an axis."""
 
     at: float
     text: str
@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A quantity of one run, a value an epoch."""
+    """A quantity of one run, one value per epoch."""
 
     name: str
     color: int
@@ -58,20 +58,20 @@ class Dot:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A line or a dot in its place."""
+    """A line or a dot, in pixels."""
 
     name: str
     color: int
     dashed: bool
     points: tuple[tuple[float, float], ...]
-    values: tuple[str, ...]  # what a reader sees of each point
+    values: tuple[str, ...]  # text shown for each point
     bar: tuple[float, float] | None = None
     label: "Label | None" = None
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside a dot."""
+    """A text next to a dot."""
 
     text: str
     x: float
@@ -92,7 +92,7 @@ class Chart:
 
 
 def scale_over(values: Sequence[float], start: float, end: float, *, log: bool, margin: float = 0.06) -> Scale:
-    """A scale that holds all finite values, with some room on both sides; by logarithm only where one is above 0."""
+    """Scale over all finite values, with a margin on both sides; logarithmic only if a value is above 0."""
     finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
     positive = [v for v in finite if v > 0]
     if log and positive:
@@ -100,12 +100,12 @@ def scale_over(values: Sequence[float], start: float, end: float, *, log: bool, 
         room = margin * (high - low) or 0.1
         return Scale(math.exp(low - room), math.exp(high + room), start, end, log=True)
     low, high = min(finite), max(finite)
-    room = max(margin * (high - low), 0.05 * abs(high)) or 1.0  # so that next to nothing does not look like much
+    room = max(margin * (high - low), 0.05 * abs(high)) or 1.0  # so that tiny differences do not look large
     return Scale(low - room, high + room, start, end)
 
 
 def ticks(scale: Scale, most: int = 6) -> tuple[Tick, ...]:
-    """Round values on a scale, at most so many."""
+    """Ticks at round values on a scale, about `most` or fewer."""
     decades = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high))) if scale.log else ()
     for steps in ((1, 2, 5), (1, 3), (1,)):
         found = [step * 10.0**power for power in decades for step in steps]
@@ -126,7 +126,7 @@ def _labelled(scale: Scale, values: Sequence[float]) -> tuple[Tick, ...]:
 
 
 def in_short(value: float) -> str:
-    """At most four digits: 0.05, 12.5, 500k, 1.2M."""
+    """Write a value with at most four digits: 0.05, 12.5, 500k, 1.2M."""
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 10 * unit or (letter != "k" and abs(value) >= unit):
             return f"{value / unit:.4g}{letter}"
@@ -134,7 +134,7 @@ def in_short(value: float) -> str:
 
 
 def line_chart(title: str, y_title: str, lines: Sequence[Line], unit: str = "") -> Chart:
-    """Lines over epochs, the values by their logarithm: what differs is the end, where they are small."""
+    """Lines over epochs, on a logarithmic scale: they differ at the end, where values are small."""
     longest = max(len(line.values) for line in lines)
     xs = Scale(1, longest, LEFT + 6, RIGHT - 8) if longest > 1 else Scale(0, 2, LEFT, RIGHT)
     ys = scale_over([value for line in lines for value in line.values], BOTTOM, TOP, log=True)
@@ -154,7 +154,7 @@ def line_chart(title: str, y_title: str, lines: Sequence[Line], unit: str = "") 
 
 
 def dot_chart(title: str, x_title: str, y_title: str, dots: Sequence[Dot], unit: str = "") -> Chart:
-    """Dots with their names beside; their sizes by logarithm where one is ten times another."""
+    """Dots with their names; sizes are on a logarithmic scale if one is more than ten times another."""
     sizes = [dot.x for dot in dots]
     xs = scale_over(sizes, LEFT, RIGHT, log=max(sizes) > 10 * min(sizes) > 0, margin=0.12)
     ys = scale_over([dot.y + sign * dot.spread for dot in dots for sign in (-1, 1)], BOTTOM, TOP, log=False, margin=0.1)
@@ -173,7 +173,7 @@ def dot_chart(title: str, x_title: str, y_title: str, dots: Sequence[Dot], unit:
 
 
 def _with_labels(marks: Sequence[Drawn]) -> list[Drawn]:
-    """Names beside dots, on the side with more room, each below the dots and the names that it would cover."""
+    """Put names next to dots, on the side with more room, below the dots and names that they would cover."""
     dots = [mark.points[0] for mark in marks]
     taken = [(x - 6, x + 6, y) for x, y in dots]  # first and last x, and y
     labelled = []

@@ -1,4 +1,4 @@
-"""What the paper says of DCL's options (sections 3.5, 4.1.2 and 4.1.3), held against stored runs."""
+"""The paper's claims about DCL's options (sections 3.5, 4.1.2 and 4.1.3), compared with stored runs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, t
 
 
 def by_model(records: Iterable[Record]) -> Runs:
-    """Runs with a result by dataset and model, then by seed.
+    """Group runs with a result by dataset and model, then by seed.
 
     Raises
     ------
@@ -33,22 +33,22 @@ def by_model(records: Iterable[Record]) -> Runs:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models over datasets, of each dataset the seeds that both have.
+    """Two models compared over datasets, on the seeds that both have.
 
     Attributes
     ----------
     datasets : int
-        On which both were trained.
+        Number of datasets on which both were trained.
     lower : int
-        On how many of them the first model's error is below the second's.
+        Number of these on which the first model's error is below the second's.
     clearly_lower, clearly_higher : int
-        On how many the 95 % interval of the difference says so (`paired_difference`).
+        Number on which the 95 % interval of the difference confirms that (`paired_difference`).
     holm_lower, holm_higher : int
-        On how many that still holds after Holm's correction for as many looks as there are datasets.
+        Number on which that still holds after Holm's correction for the number of datasets.
     gain : float
         Mean over datasets of the relative drop of the error, in percent.
     low, high : float
-        Student's 95 % interval of that mean; it takes the datasets for a sample of such datasets.
+        Student's 95 % interval of that mean; it treats the datasets as a sample of such datasets.
     """
 
     model: str
@@ -110,9 +110,9 @@ CLAIMS = {  # as in sections 4.1.2 and 4.1.3: what is compared, on which family
 
 
 def claims_table(runs: Runs) -> str:
-    """Markdown: each claim, and the comparisons that speak to it.
+    """Write a Markdown table of each claim and the comparisons that test it.
 
-    'Clearly' is by the 95 % interval on each dataset; in parentheses what is left of it after Holm's correction.
+    'Clearly' means by the 95 % interval on each dataset; in parentheses, the number after Holm's correction.
     """
     head = ["the paper says", "compared", "datasets", "lower", "clearly lower", "clearly higher", "mean gain % [95 %]"]
     lines = []
@@ -132,7 +132,7 @@ def claims_table(runs: Runs) -> str:
 
 
 def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]:
-    """Model, training loss, test loss, and test less training, after the last epoch; the first seed's.
+    """Model, training loss, test loss, and test minus training loss, after the last epoch of the first seed.
 
     Training losses are means over the last epoch, with dropout.
     """
@@ -146,7 +146,7 @@ def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]
 
 
 def dead_outputs(branches: NDArray[np.floating], fusion: str) -> int:
-    """Number of outputs at which, in no image, as many branches respond as are fused: all, or the two of a pair.
+    """Number of outputs at which no image makes as many branches respond as are fused: all, or the two of a pair.
 
     Parameters
     ----------

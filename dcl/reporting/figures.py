@@ -24,13 +24,13 @@ from ..training.device_data import Normaliser
 from .statistics import mean_and_std
 from .table import first_difference
 
-COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for all eyes
+COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for colour-blind too
 COLUMN = 3.4  # inches, a column's width
 Rows = list[tuple[Any, ...]]
 
 
 def as_csv(header: Sequence[str], rows: Rows) -> str:
-    """The numbers of a figure."""
+    """Write the numbers of a figure as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([tuple(header), *rows])
@@ -47,13 +47,13 @@ def _axes(height: float, columns: int = 1, rows: int = 1, width: float = COLUMN)
     return figure, axes
 
 
-# --- figure 3: filters a branch -------------------------------------------------------------------------------------
+# --- figure 3: filters per branch -----------------------------------------------------------------------------------
 
 FILTERS = ("filters_per_branch", "error_percent", "std_percent", "runs")
 
 
 def branch_filters(records: Iterable[Record]) -> Rows:
-    """Error in percent by the number of filters of a two-branch DCL in FC500's place; 0 filters are the baseline.
+    """Error in percent by the number of filters of a two-branch DCL that replaces FC500; 0 filters are the baseline.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def branch_filters(records: Iterable[Record]) -> Rows:
 
 
 def draw_filters(rows: Rows) -> Figure:
-    """Figure 3: error against filters a branch, the baseline dashed."""
+    """Figure 3: error against filters per branch, the baseline dashed."""
     figure, axes = _axes(2.2)
     ax = axes[0, 0]
     filters, errors, spreads, _ = zip(*(row for row in rows if row[0]), strict=True)
@@ -101,7 +101,7 @@ CURVES = ("dataset", "model", "seed", "epoch", "train_loss", "test_loss", "test_
 
 
 def loss_curves(records: Iterable[Record]) -> Rows:
-    """Losses and error of each run, an epoch a row."""
+    """Losses and error of each run, one row per epoch."""
     return [
         (run["dataset"], run["model"], run["seed"], epoch, *values)
         for record in records
@@ -132,7 +132,7 @@ def draw_curves(rows: Rows) -> Figure:
     return figure
 
 
-# --- figure 5: what branches answer to ------------------------------------------------------------------------------
+# --- figure 5: responses of branches --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +142,9 @@ class Responses:
     Attributes
     ----------
     fused : float64 (classes**k, outputs)
-        Of z, to each number.
+        Of z, for each number.
     branches : float64 (T, k, classes, outputs)
-        Of v(t), to each digit at each position.
+        Of v(t), for each digit at each position.
     """
 
     fused: NDArray[np.float64]
@@ -155,7 +155,7 @@ class Responses:
 def module_responses(
     net: nn.Module, images: Tensor, normalise: Normaliser, batch: int = 500
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Responses of a network's first DCL module in the place of a fully-connected layer.
+    """Responses of a network's first DCL module that replaces a fully-connected layer.
 
     Parameters
     ----------
@@ -190,14 +190,14 @@ def module_responses(
 def mean_responses(
     net: nn.Module, images: Tensor, digits: Tensor, classes: int, normalise: Normaliser, batch: int = 500
 ) -> Responses:
-    """Average z and v(t) of a network's first DCL module in the place of a fully-connected layer.
+    """Average z and v(t) of a network's first DCL module that replaces a fully-connected layer.
 
     Parameters
     ----------
     images : uint8 (N, 1, 28, 28)
     digits : int64 (N, k)
     classes : int
-        Of a digit.
+        Number of classes of a digit.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def _means(values: NDArray[np.floating[Any]], groups: NDArray[np.int64], count: 
 
 
 def firing(found: Responses) -> NDArray[np.int64]:
-    """Fused filters whose mean responses to numbers differ at least half as much as the median filter's do."""
+    """Indices of fused filters whose mean responses to numbers vary at least half as much as the median filter's."""
     ranges = np.ptp(found.fused, axis=0)
     return np.flatnonzero((ranges > 0) & (ranges >= np.median(ranges) / 2))
 
@@ -229,9 +229,14 @@ def firing(found: Responses) -> NDArray[np.int64]:
 def agreeing(found: Responses) -> tuple[float, float]:
     """Share of fused filters that peak at the number to which their branches' peaks point, and the share by chance.
 
-    A filter agrees if its branches can be given different positions so that the digit at which each peaks there is that
-    position's in the number at which z peaks. By chance: the same for z of one filter and v of another, over all pairs.
-    Filters that do not fire are left out.
+    A filter agrees if its branches can be assigned to different positions such that each branch peaks, at its position,
+    at the digit that the number at which z peaks has there. The share by chance combines z of one filter with v of
+    another, over all pairs. Filters that do not fire are left out.
+
+    Raises
+    ------
+    InputError
+        There are not as many branches as positions, or fewer than two filters fire.
     """
     positions, classes = found.branches.shape[1:3]
     alive = firing(found)
@@ -266,7 +271,7 @@ def response_rows(model: str, found: Responses, filters: int) -> Rows:
 
 
 def draw_responses(rows: Rows) -> Figure:
-    """Figure 5: a row a filter; z over all numbers, then v(t) over the digits of the position that it follows more."""
+    """Figure 5: one row per filter; z over all numbers, then v(t) over digits at the position with the larger range."""
     filters = list(dict.fromkeys(row[:2] for row in rows))
     branches = sorted({row[2] for row in rows if row[2] != "z"})
     figure, axes = _axes(1.1 * len(filters), 1 + len(branches), len(filters), width=2 * COLUMN)

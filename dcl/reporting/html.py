@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else, or as Markdown."""
+"""A report as one self-contained HTML page, or as Markdown."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
 
 
 def as_html(report: Report) -> str:
-    """One page with its style, its script and its pictures; it opens from disk, and asks the network for nothing."""
+    """Render one page with its style, script and pictures; it opens from disk, and needs no network."""
     style, script = (_file(f"report.{kind}") for kind in ("css", "js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
@@ -28,7 +28,7 @@ def as_html(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """The same facts as text and tables, without pictures."""
+    """Render the same facts as text and tables, without pictures."""
     return _rendered("report.md", report)
 
 
@@ -50,7 +50,7 @@ def _rendered(template: str, report: Report, **more: Any) -> str:
         "plural": counted,
     }
     text = environment.get_template(template).render(report=report, columns=COLUMNS, frame=charts, **more)
-    return text.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which no file can
+    return text.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which UTF-8 cannot encode
 
 
 @cache
@@ -64,5 +64,5 @@ def _digest(text: str) -> str:
 
 
 def in_markdown(value: object) -> str:
-    """A text as itself: on one line, and nothing in it a mark."""
+    """Escape a text for Markdown, and put it on one line."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))

@@ -26,8 +26,8 @@ from ..experiments.inference import Trained, error_by_position, load_trained, we
 from ..experiments.run_file import Record
 from .table import Row
 
-NUMBERS, IMAGES = 8, 12  # shown of the numbers that are misread most, and of the images
-MOST_CLASSES = 16  # of a digit, up to which there is a table of confusions
+NUMBERS, IMAGES = 8, 12  # how many of the numbers and images that are misread most are shown
+MOST_CLASSES = 16  # of a digit; with more, no table of confusions is made
 _CHUNK = 100_000  # labels that are drawn at once
 _SHEET = 45, 9  # images on a contact sheet, and in a row
 _COLORS = 256  # of a contact sheet's palette
@@ -46,13 +46,13 @@ class Picture(NamedTuple):
     """A misread image."""
 
     png: bytes
-    place: int  # in the split
+    place: int  # index in the split
     number: str
-    notes: list[str]  # what was read
+    notes: list[str]  # the numbers that were read
 
 
 class Sure(NamedTuple):
-    """A run whose weights are kept, and the images on which it is furthest from the truth."""
+    """A run whose weights are kept, and the misread images whose true number it finds least likely."""
 
     name: str
     pictures: list[Picture]
@@ -60,24 +60,24 @@ class Sure(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What the measured images show, and what was read."""
+    """The measured images, and what the runs read in them."""
 
     sheet: bytes  # PNG
     positions: list[tuple[str, list[float]]]  # by model, share of wrong digits at each position, percent
     numbers: list[Misread]
     digits: list[list[float]] | None  # percent of the digit (row) that was read as another (column)
-    missed: list[Picture]  # by the most runs
+    missed: list[Picture]  # images that most runs misread
     sure: list[Sure]
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The images that a dataset's runs were measured on, made anew from the layout.
+    """The images that a dataset's runs were measured on, composed again from the layout.
 
     Attributes
     ----------
     numbers : int64 (N,)
-        What they show.
+        True numbers of the images.
     """
 
     layout: LayoutSpec
@@ -99,38 +99,38 @@ class Truth:
 
 
 def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits: Path | None) -> Truth:
-    """Make a run's images anew; `run` is what determined it.
+    """Compose a run's images again; `run` is what determined it.
 
     Raises
     ------
     InputError
-        Layout or digits are not at hand.
+        The layout or the digits are not available.
     """
     if not run.get("spec"):
-        raise InputError("natural images, of which this report knows neither pictures nor labels")
+        raise InputError("natural images; this report has neither their pictures nor their labels")
     layout = layouts.get(run["spec"])
     if layout is None:
-        raise InputError(f"no layout at hand has the digest {run['spec']:.12}; --layout FILE names it")
+        raise InputError(f"no known layout has the digest {run['spec']:.12}; give it as --layout FILE")
     split, count = run["measured_on"], run["splits"][run["measured_on"]]["images"]
     bank = load_digits(split, digits)
     if bank.digest != run.get("digits"):
-        raise InputError(f"made of other digits (digest {run.get('digits')!s:.12}); --digits DIR names them")
+        raise InputError(f"made of other digits (digest {run.get('digits')!s:.12}); give them as --digits DIR")
     data = ComposedDigits(layout, split, run.get("data_seed", 0), length=count, digits=digits)
     pieces = [
         labels(bank, draw(layout, split, start, min(start + _CHUNK, count), data.seed, bank))[0]
         for start in range(0, count, _CHUNK)
     ]
     counts = {name: entry["images"] for name, entry in run["splits"].items() if name in ("train", "test")}
-    return Truth(layout.model_copy(update=counts), digits, data, np.concatenate(pieces))  # as many as were built
+    return Truth(layout.model_copy(update=counts), digits, data, np.concatenate(pieces))  # counts as built
 
 
 def reading_of(runs: Mapping[Path, Record], rows: Sequence[Row], truth: Truth) -> Reading:
-    """All that runs on one dataset misread.
+    """Collect what the runs on one dataset misread.
 
     Raises
     ------
     BuildError
-        A run contradicts the images.
+        A run counts a correct answer as wrong, or kept weights are damaged.
     """
     for path, record in runs.items():
         wrong, predicted = _answers(record)
@@ -170,9 +170,9 @@ def position_errors(records: Sequence[Record], truth: Truth) -> list[float]:
 
 
 def worst_numbers(by_model: Sequence[Sequence[Record]], truth: Truth, most: int = NUMBERS) -> list[Misread]:
-    """The numbers of which all runs together misread the largest share.
+    """Find the numbers of which all runs together misread the largest share.
 
-    Numbers that fewer images show than an average one are left out: their shares mean less.
+    Numbers with fewer images than the average are left out, because their shares are less reliable.
     """
     values, place, counts = np.unique(truth.numbers, return_inverse=True, return_counts=True)
     errors = np.stack([_misread(records, place, len(values)) for records in by_model])  # (models, numbers)
@@ -205,14 +205,14 @@ def _misread(records: Sequence[Record], place: NDArray[np.intp], length: int) ->
 
 
 def _most_common(answers: Counter[int], most: int) -> list[tuple[int, int]]:
-    """As `Counter.most_common`, but the smaller of two that are as common comes first."""
+    """Like `Counter.most_common`, but of two equally common answers the smaller comes first."""
     return sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:most]
 
 
 def digit_confusions(records: Sequence[Record], truth: Truth) -> list[list[float]] | None:
     """Percent of the appearances of a digit (row), anywhere in a number, that were read as another (column).
 
-    None where a digit has too many classes for a table.
+    None if a digit has too many classes for a table.
     """
     classes, _ = truth.base
     if classes > MOST_CLASSES:
@@ -228,7 +228,7 @@ def digit_confusions(records: Sequence[Record], truth: Truth) -> list[list[float
 
 
 def _missed(records: Sequence[Record], truth: Truth, most: int = IMAGES) -> list[Picture]:
-    """The images that the most runs misread, first those on which they agree."""
+    """Find the images that most runs misread; among these, those on which the runs agree come first."""
     answers: dict[int, Counter[int]] = {}
     for record in records:
         for index, answer in zip(record["wrong"], record["predicted"], strict=True):
@@ -249,7 +249,7 @@ def _pictures(indices: Sequence[int], notes: Sequence[list[str]], truth: Truth) 
 
 
 def _kept(runs: Mapping[Path, Record]) -> list[tuple[Path, Trained]]:
-    """Of each model the first run whose weights are kept, and are those of the run as it is stored."""
+    """Find each model's first run whose weights are kept and match the stored run."""
     found: dict[str, tuple[Path, Trained]] = {}
     for path, record in runs.items():
         run = record["determined_by"]
@@ -263,7 +263,7 @@ def _kept(runs: Mapping[Path, Record]) -> list[tuple[Path, Trained]]:
 
 
 def _sure(trained: Trained, record: Record, truth: Truth, most: int = IMAGES) -> Sure:
-    """Of the misread images those to whose true number the network gives the least probability."""
+    """Find the misread images to whose true numbers the network gives the least probability."""
     run = record["determined_by"]
     wrong, _ = _answers(record)
     guesses, of_guess, of_truth = weigh(trained, truth.images(wrong), truth.numbers[wrong], torch.device("cpu"))
@@ -275,7 +275,7 @@ def _sure(trained: Trained, record: Record, truth: Truth, most: int = IMAGES) ->
 def _sheet(truth: Truth) -> bytes:
     count, columns = _SHEET
     samples = compose_samples(truth.layout, count, truth.data.seed, truth.digits)
-    brief = replace(samples, spec=truth.layout.model_copy(update={"description": ""}))  # the page tells it as text
+    brief = replace(samples, spec=truth.layout.model_copy(update={"description": ""}))  # the page has it as text
     return _png(sheet(brief, columns).quantize(_COLORS))
 
 

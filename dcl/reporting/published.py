@@ -1,4 +1,4 @@
-"""The runs of a grid in the form of the paper's Table 1: datasets by models, the paper's beside ours."""
+"""The runs of a grid in the form of the paper's Table 1: datasets by models, the paper's errors next to ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,19 +30,19 @@ class Gains:
 class Agreement:
     """How our Table 1 and the paper's agree.
 
-    The layouts are calibrated on the paper's baseline errors, so errors agree whatever a model does: only gains tell
-    whether the paper's findings come out again.
+    The layouts are calibrated to the paper's baseline errors, so errors agree for any model: only gains show whether
+    the paper's findings are reproduced.
 
     Attributes
     ----------
     within : dict
-        By model, on how many datasets our error is within 10, 20 and 25 % of the paper's.
+        By model, the numbers of datasets on which our error is within 10, 20 and 25 % of the paper's.
     gains : dict
-        By model but the baseline.
+        By model, without the baseline.
     ordered : int
-        Datasets on which oracle < A3S < baseline.
+        Number of datasets on which oracle < A3S < baseline.
     datasets : int
-        Datasets with all three.
+        Number of datasets with all three.
     """
 
     within: dict[str, tuple[int, int, int]]
@@ -55,7 +55,7 @@ FAMILIES = {"two digits": "MNIST-II-", "three digits": "MNIST-III-"}
 
 
 def agreement(rows: Sequence[Row]) -> Agreement:
-    """Compare what `summarise` gives with the paper."""
+    """Compare the rows of `summarise` with the paper."""
     ours = {(row.dataset, row.model): row.error_percent for row in rows if row.error_percent is not None}
     paper = {(r.dataset, r.model): r.paper_percent for r in rows if r.paper_percent is not None}
     within, gains = {}, {}
@@ -90,7 +90,7 @@ def _gains(datasets: Sequence[str], ours: dict[str, float], paper: dict[str, flo
 
 
 def as_paper(rows: Sequence[Row]) -> str:
-    """Markdown: error in percent, ours / the paper's, and the relative gain of A3S over the baseline."""
+    """Write a Markdown table: error in percent, ours / the paper's, and A3S's relative gain over the baseline."""
     found = {(row.dataset, row.model): row for row in rows}
     models = [model for model in MODELS if any(row.model == model for row in rows)]
     head = ["dataset", *models, *(["gain of A3S %"] if "A3S" in models else [])]
@@ -115,7 +115,7 @@ def _gain(row: Row | None) -> str:
 
 
 def as_sentences(found: Agreement) -> str:
-    """Markdown list of what `agreement` found."""
+    """Write what `agreement` found as a Markdown list."""
     lines = [f"oracle < A3S < baseline on {found.ordered} of {found.datasets} datasets"] if found.datasets else []
     lines += [
         f"{model}: error within 10 % of the paper's on {ten} datasets, 20 % on {twenty}, 25 % on {quarter}"

@@ -1,4 +1,4 @@
-"""What a report tells of stored runs, as plain data; `dcl.reporting.html` writes it down."""
+"""The content of a report about stored runs, as plain data; `dcl.reporting.html` renders it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PLACES = ("run.json", "*/*.json", "*/*/run.json")  # of one run, of a grid, of s
 
 @dataclass(frozen=True)
 class Section:
-    """One dataset."""
+    """The part of a report about one dataset."""
 
     name: str
     description: str
@@ -33,12 +33,12 @@ class Section:
     charts: list[Chart]
     key: list[tuple[str, int]]  # models and their colours
     reading: Reading | None
-    unread: str  # why there is none
+    unread: str  # why there is no `reading`
 
 
 @dataclass(frozen=True)
 class Report:
-    """All of it."""
+    """A whole report."""
 
     title: str
     version: str
@@ -64,23 +64,23 @@ def make_report(
     digits: Path | None = None,
     title: str | None = None,
 ) -> Report:
-    """Gather what there is to tell of runs.
+    """Gather the content of a report about runs.
 
     Parameters
     ----------
     records : mapping
-        Runs by path, at least one; weights are looked for beside them.
+        Runs by path, at least one; weights are looked for next to them.
     root : Path
-        The folder that paths are told from.
+        Folder to which the paths in the report are relative.
     layouts : iterable of LayoutSpec
-        Where the runs' layouts are looked for, by their digests.
+        Layouts in which those of the runs are looked up by their digests.
     digits : Path, optional
         Folder of the digit set that the images were made of; without it, the bundled MNIST.
 
     Raises
     ------
     InputError
-        The runs do not belong into one table.
+        The runs do not belong in one table.
     BuildError
         A run contradicts the images, or kept weights are damaged.
     """
@@ -136,12 +136,12 @@ def make_report(
 
 
 def _environment(record: Record) -> dict[str, Any]:
-    """What a run was made with and on, without the time."""
+    """Software and machine of a run, without the time."""
     return {key: value for key, value in record.get("environment", {}).items() if key != "ended"}
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things, as a reader says it."""
+    """Write a number and a noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -151,7 +151,7 @@ def _place(record: Record) -> tuple[str, tuple[int, str], int]:
 
 
 def _distinct(found: Iterable[tuple[dict[str, Any], Record]]) -> list[tuple[dict[str, Any], list[Record]]]:
-    """What is the same, once, with its runs; in the order in which it is found."""
+    """Group runs by equal values, in the order in which the values are found."""
     groups: list[tuple[dict[str, Any], list[Record]]] = []
     for each, record in found:
         group = next((runs for same, runs in groups if same == each), None)
@@ -162,7 +162,7 @@ def _distinct(found: Iterable[tuple[dict[str, Any], Record]]) -> list[tuple[dict
 
 
 def _refuse_mixed(records: Mapping[Path, Record]) -> None:
-    """Runs that are the same but for what a table does not show, and datasets of other images under one name."""
+    """Refuse two runs of one dataset, model and seed, and datasets of different images under one name."""
     first: dict[Any, tuple[Path, Record]] = {}
     for path, record in records.items():
         run = record["determined_by"]
@@ -231,5 +231,5 @@ def _charts(records: Sequence[Record], rows: Sequence[Row], colors: Mapping[str,
             "loss",
             [*lines("train_loss", ", training", True), *lines("test_loss", f", {split}")],
         ),
-        dot_chart("A dot a model; bars are standard deviations over run seeds", "parameters", "error, %", dots, " %"),
+        dot_chart("One dot per model; bars: standard deviations over run seeds", "parameters", "error, %", dots, " %"),
     ]

@@ -1,4 +1,4 @@
-"""Means, paired differences and their intervals: functions of arrays, of which none knows of runs or datasets."""
+"""Means, paired differences and their intervals: functions of arrays that know nothing about runs or datasets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and the standard deviation of a sample (n - 1), of which a single value has none."""
+    """Mean and sample standard deviation (n - 1), which is None for a single value."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -22,7 +22,7 @@ class Difference:
     Attributes
     ----------
     p_value : float
-        Two-sided: 1 less the confidence at which the interval ends at 0; 1 where all differences are 0.
+        Two-sided: 1 minus the confidence at which the interval ends at 0; 1 if all differences are 0.
     """
 
     mean: float
@@ -39,10 +39,10 @@ def paired_difference(
 ) -> Difference:
     """Confidence interval of the difference between two models that were measured on the same test images.
 
-    Test images and run seeds are crossed: an image's difference recurs over seeds, a seed's over images. The variance
-    of the mean is the sum of two parts, and the squared half-width the sum of each part times its squared quantile of
-    Student's t: of the images (images - 1 degrees of freedom), and of the seeds with what is particular to a seed and
-    an image (seeds - 1). With a single seed the interval covers the choice of test images only.
+    Test images and run seeds are crossed: the effect of an image recurs over seeds, that of a seed over images. The
+    variance of the mean is the sum of two parts: that of the images (images - 1 degrees of freedom), and that of the
+    seeds, including the interaction of seed and image (seeds - 1). The squared half-width is the sum of each part times
+    its squared quantile of Student's t. With a single seed the interval covers the choice of test images only.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def sharing_sources(sources: NDArray[np.integer[Any]]) -> Any:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for as many looks (Holm's step-down method); an adjusted one below 0.05 is one that holds."""
+    """Adjust p-values for multiple tests (Holm's step-down method); a test holds if its value is below 0.05."""
     order = np.argsort(p_values)
     factors = len(p_values) - np.arange(len(p_values))
     adjusted = np.empty(len(p_values))
@@ -112,7 +112,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Mean of a sample, and Student's interval of it; infinite of a single value."""
+    """Mean of a sample, and both ends of Student's interval, which are infinite for a single value."""
     from scipy import stats
 
     mean, std = mean_and_std(values)

@@ -1,4 +1,4 @@
-"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's tables beside them."""
+"""The runs of a grid as one table: means, spreads, and paired intervals, with the paper's tables next to them."""
 
 import csv
 import io
@@ -26,12 +26,12 @@ from .statistics import Difference, mean_and_std, paired_difference, sharing_sou
 
 
 def paper_notation(mean: float, std: float | None) -> str:
-    """The paper's way to write percentages: 9.14(07) is 9.14 with a standard deviation of 0.07."""
+    """Write percentages as the paper does: 9.14(07) is 9.14 with a standard deviation of 0.07."""
     return f"{mean:.2f}" if std is None else f"{mean:.2f}({round(100 * std):02d})"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person tells them: 3 h 05 min, 7 min 09 s, 12 s."""
+    """Write seconds as in 3 h 05 min, 7 min 09 s, 12 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
@@ -80,7 +80,7 @@ def paper_table2() -> dict[tuple[str, str], float]:
 
 
 def baseline_of(model: str) -> str:
-    """What a model is compared to: a network for images to itself without DCL, all others to the baseline."""
+    """Model to compare with: for a network for images itself without DCL, for all others the baseline."""
     return model.removesuffix(DCL) if model in IMAGE_NETWORKS else "baseline"
 
 
@@ -96,7 +96,7 @@ def model_order(model: str) -> tuple[int, str]:
 
 
 def first_difference(record: Record, other: Record, ignoring: Sequence[str] = ()) -> str | None:
-    """What two runs differ in, apart from their seeds and the keys to ignore: runs that differ are never averaged."""
+    """Describe how two runs differ, apart from seeds and the keys to ignore; None if they may be averaged."""
     one, two = (
         {k: v for k, v in each["determined_by"].items() if k not in ("seed", *ignoring) and v not in (None, {})}
         for each in (record, other)
@@ -106,12 +106,12 @@ def first_difference(record: Record, other: Record, ignoring: Sequence[str] = ()
 
 
 def check_alike(records: Iterable[Record]) -> None:
-    """Refuse runs of one model on one dataset that may not be averaged, and one run that is given twice.
+    """Refuse runs of one model on one dataset that may not be averaged, and a run that is given twice.
 
     Raises
     ------
     InputError
-        Names dataset, model and seeds of two runs, what they differ in, and both values.
+        The message names dataset, model and seeds of two runs, how they differ, and both values.
     """
     first: dict[tuple[str, str], Record] = {}
     seen: set[tuple[str, str, int]] = set()
@@ -196,7 +196,7 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
 
 
 def difference_of(ours: Sequence[Record], theirs: Sequence[Record]) -> Difference:
-    """Paired difference of two models' runs on one dataset, seed by seed; its interval knows shared source digits."""
+    """Paired difference of two models on one dataset, seed by seed; its interval accounts for shared digits."""
     return paired_difference(errors_of(ours), errors_of(theirs), sharing=_sharing_of(ours[0]))
 
 
@@ -258,18 +258,18 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
 
 
 def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], texts: int = 1) -> str:
-    """A Markdown table whose first columns are `texts`, and whose others are numbers, to the right."""
+    """Write a Markdown table whose first `texts` columns are text, and whose others are right-aligned numbers."""
     rule = ["---"] * texts + ["---:"] * (len(head) - texts)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Table for a README."""
+    """Write the table in Markdown."""
     return markdown_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Every field of every row, unrounded."""
+    """Write every field of every row as CSV, unrounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in fields(Row))
@@ -278,5 +278,5 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """Every field of every row, unrounded."""
+    """Write every field of every row as JSON, unrounded."""
     return json.dumps([asdict(row) for row in rows], indent=1)

@@ -1,4 +1,4 @@
-"""Runs of networks on images in the form of the paper's Table 2: a line a network, a column a dataset."""
+"""Runs of networks on images in the form of the paper's Table 2: a line per network, columns per dataset."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ TITLES = {"lenet": "LeNet", "bignet": "BigNet", "wrn": "WRN", "alexnet": "AlexNe
 
 
 def title(network: str) -> str:
-    """As the paper's Table 2 writes it."""
+    """Name of a network in the paper's Table 2."""
     return f"{TITLES[network.removesuffix(DCL)]} ({'w/' if network.endswith(DCL) else 'w/o'} DCL)"
 
 
@@ -23,7 +23,7 @@ def paper_gain(dataset: str, network: str) -> float | None:
 
 
 def with_top5(rows: Sequence[Row]) -> list[Row]:
-    """The rows, and those of ILSVRC2012 once more with their top-5 errors, as the paper gives them."""
+    """Add rows with ILSVRC2012's top-5 errors, as the paper gives them."""
     errors = {row.model: row.top5_percent for row in rows if row.dataset == "ilsvrc2012"}
     again = []
     for row in rows:
@@ -40,7 +40,7 @@ def with_top5(rows: Sequence[Row]) -> list[Row]:
 
 
 def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Head and lines of the table: of each dataset the error, the paper's, and both relative drops by DCL, in percent.
+    """Head and lines of the table: for each dataset our error, the paper's, and both relative drops by DCL, in percent.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
         line, present = [title(network)], [row for row in rows if row.model == network]
         for dataset in datasets:
             row = cells.get((dataset, network))
-            comparable = row is None or row.paper_percent is not None  # not beside what held-out images gave
+            comparable = row is None or row.paper_percent is not None  # the paper has no errors on held-out images
             drop = paper_gain(dataset, network) if comparable and network.endswith(DCL) else None
             line += [
                 error_cell(row) if row else "",
@@ -71,7 +71,7 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
                 _number(row.gain_percent if row else None, 2),
                 _number(drop, 2),
             ]
-        # A network's parameters depend on the number of classes alone: those of the first column.
+        # A network's parameters depend only on the number of classes; those of its first dataset are shown.
         line += [_number(present[0].parameters, 0), "/".join(sorted({str(row.runs) for row in present}))]
         lines.append(line)
     return head, lines

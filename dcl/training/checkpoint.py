@@ -29,7 +29,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     InputError
         There is no such file.
     BuildError
-        It is damaged, or no checkpoint.
+        It is damaged, or is not a checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -44,7 +44,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # torch.load has no exception of its own for a damaged file
         raise BuildError(
-            f"{path}: damaged, or not a checkpoint ({type(error).__name__}); delete it to start anew"
+            f"{path}: damaged, or not a checkpoint ({type(error).__name__}); delete it to start again"
         ) from None
 
 
@@ -72,7 +72,7 @@ def restore_checkpoint(path: Path, identity: dict[str, Any], net: nn.Module, opt
     Raises
     ------
     InputError
-        The checkpoint is of another run; names the field and both values.
+        The checkpoint belongs to another run; the message names the field and both values.
     BuildError
         It does not fit the network.
     """
@@ -91,5 +91,5 @@ def restore_checkpoint(path: Path, identity: dict[str, Any], net: nn.Module, opt
         return History.from_dict(state["history"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise BuildError(
-            f"{path}: does not fit this network ({type(error).__name__}); delete it to start anew"
+            f"{path}: does not fit this network ({type(error).__name__}); delete it to start again"
         ) from None

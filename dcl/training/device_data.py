@@ -1,4 +1,4 @@
-"""Data on the device: uint8 images, their normalisation, and which device it is."""
+"""Data on the device: uint8 images, their normalisation, and the choice of the device."""
 
 import hashlib
 import math
@@ -25,14 +25,14 @@ Data = TensorSource | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of the training images' grey levels (0 to 255), a value a channel."""
+    """Mean and standard deviation of the training images' grey levels (0 to 255), one value per channel."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def measured(cls, images: Tensor) -> "Normalisation":
-        """Of uint8 images (N, C, H, W); exact integer sums, the same on every device."""
+        """Measure uint8 images (N, C, H, W), with exact integer sums that are the same on every device."""
         total = torch.zeros(images.shape[1], dtype=torch.int64, device=images.device)
         squares = torch.zeros_like(total)
         for chunk in torch.split(images, 4096):
@@ -61,12 +61,12 @@ Normaliser = Callable[[Tensor], Tensor]
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else mps, else cpu.
+    """Return a device by name; `auto` is cuda if available, else mps, else cpu.
 
     Raises
     ------
     InputError
-        No such device here.
+        The device is not available, or its name is not understood.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -74,7 +74,7 @@ def resolve_device(name: str) -> torch.device:
     kind = name.partition(":")[0]
     if not available.get(kind, False):
         here = ", ".join(kind for kind, present in available.items() if present)
-        raise InputError(f"device {name!r} is not available; here there is: auto, {here}")
+        raise InputError(f"device {name!r} is not available; available are auto, {here}")
     try:
         return torch.device(name)
     except RuntimeError:
@@ -91,7 +91,7 @@ def to_tensors(
     Raises
     ------
     InputError
-        Another shape or dtype, or no image at all.
+        Wrong shape or dtype, different numbers of images and targets, or no images.
     """
     images, targets = data if isinstance(data, tuple) else data.as_tensors(device)
     if images.dtype != torch.uint8 or images.ndim != 4:

@@ -16,10 +16,10 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network makes of a split."""
+    """Loss, errors and predictions of a network on a split."""
 
     loss: float  # mean cross-entropy
-    error: float  # share of wrong samples, in percent; with a target a position, one wrong position suffices
+    error: float  # share of wrong samples, in percent; with one target per position, one wrong position suffices
     top5_error: float  # share of samples whose target, or one of them, is not among the five best, in percent
     predictions: NDArray[np.int64]  # (N,) or (N, k)
     wrong: NDArray[np.bool_]  # (N,)

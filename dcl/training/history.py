@@ -13,7 +13,7 @@ class DivergenceError(ArithmeticError):
     Attributes
     ----------
     history : History
-        Of the epochs that ended before.
+        Of the epochs that ended before it.
     """
 
     def __init__(self, message: str, history: "History") -> None:
@@ -28,7 +28,7 @@ class DivergenceError(ArithmeticError):
 
 @dataclass
 class History:
-    """What a training run measured, a value an epoch."""
+    """What a training run measured, one value per epoch."""
 
     normalisation: Normalisation
     train_loss: list[float] = field(default_factory=list)  # mean over the epoch's steps, dropout on

@@ -30,11 +30,11 @@ from .precision import Precision, check_precision
 from .recipe import DEFAULT_EPOCHS, DEFAULT_RECIPE, Recipe, learning_rate, make_optimizer
 from .step import train_step
 
-STEPS_PER_CHECK = 100  # between two looks at whether the loss is still finite
+STEPS_PER_CHECK = 100  # between two checks that the loss is still finite
 
 
 def _materialise(net: nn.Module, images: Tensor, place: torch.device) -> None:
-    """Let lazy modules, such as `nn.LazyLinear`, see one image, from which they learn their shapes."""
+    """Run one image through lazy modules, such as `nn.LazyLinear`, which sets their shapes."""
     if any(is_lazy(each) for each in chain(net.parameters(), net.buffers())):
         was_training = net.training
         with torch.no_grad():
@@ -161,7 +161,7 @@ def fit(
 
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Generator]:
-    """A generator for the order of an epoch, and torch's own generators seeded for it; these are put back after."""
+    """Yield a generator for the order of an epoch, and seed torch's own generators; these are restored afterwards."""
     order, choices = (int(word) for word in np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(choices)
@@ -188,7 +188,7 @@ def _always_finite() -> bool:
 
 
 def _finite_later(losses: list[Tensor]) -> Callable[[], bool]:
-    """Ask whether losses are finite, of which a device may still be computing some: until it has, they pass for it."""
+    """Return a function that says whether losses are finite; True as long as the device still computes them."""
     finite = torch.isfinite(torch.stack(losses)).all().to("cpu", non_blocking=True)
     if losses[0].device.type != "cuda":
         return lambda: bool(finite)

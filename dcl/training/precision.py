@@ -16,7 +16,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     Raises
     ------
     InputError
-        bfloat16 on a processor without it, or on mps; another precision.
+        Unknown precision, or bfloat16 on a processor without it or on mps.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision = {precision!r}: should be one of {', '.join(get_args(Precision))}")
@@ -33,5 +33,5 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Context in which a network of that precision runs."""
+    """Return the context in which a network of that precision runs."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

@@ -84,7 +84,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 @cache
 def _drops(schedule: str) -> tuple[float, tuple[int, ...], int] | None:
-    """Factor, places and whole of a schedule in steps; None of what is none, or does not rise within the whole."""
+    """Factor, places and whole of a schedule in steps; None if it is not one, or does not rise within the whole."""
     found = STEPS.fullmatch(schedule)
     if found is None:
         return None

@@ -9,11 +9,11 @@ from .precision import autocast
 
 
 def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy, mean over the samples, and sum over the positions where there are any.
+    """Cross-entropy, averaged over the samples, and summed over the positions if there are any.
 
     Parameters
     ----------
-    outputs : float (N, classes), or (N, k, classes) for a classifier a position
+    outputs : float (N, classes), or (N, k, classes) for one classifier per position
     targets : int64 (N,), or (N, k)
     """
     if targets.ndim == 1:
@@ -30,12 +30,12 @@ def train_step(
     precision: str = "float32",
     max_grad_norm: float | None = None,
 ) -> Tensor:
-    """One step on the samples `index` (int64 (n,), on the device). Returns the loss, still on the device.
+    """Train on the samples `index` (int64 (n,), on the device); return the loss, still on the device.
 
     `precision` as in `fit`, `max_grad_norm` as in `Recipe`.
     """
     images, targets = data
-    chosen = images.index_select(0, index.to(images.device)).to(index.device)  # as a rule both are no-ops
+    chosen = images.index_select(0, index.to(images.device)).to(index.device)  # usually both are no-ops
     batch, wanted = normalise(chosen), targets.index_select(0, index)
     optimizer.zero_grad()
     with autocast(precision, index.device):
