@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ImportError(f"torch is missing, which {name} is made for: pip install torch torchvision") from None
+        raise ImportError(f"{name} needs PyTorch: pip install torch torchvision") from None
 
 
 def __dir__() -> list[str]:

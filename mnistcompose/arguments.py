@@ -1,4 +1,4 @@
-"""Checks at the public door: what callers pass becomes one type, or is refused in words."""
+"""Checks of public arguments: a value is converted to one type, or rejected with a message."""
 
 from operator import index
 from typing import Any
@@ -7,14 +7,14 @@ from .errors import InputError
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """Make a real integer of whatever is one, such as numpy's, and refuse floats, booleans and what is out of range.
+    """Convert an integer of any type, such as NumPy's, to int; reject floats, booleans and values out of range.
 
     Raises
     ------
     InputError
-        Names the argument, its value, and what is allowed.
+        The value is not allowed; the message names the argument, its value and the allowed range.
     """
-    allowed = f"{least} and more" if most is None else f"{least} to {most}"
+    allowed = f"{least} or more" if most is None else f"{least} to {most}"
     try:
         number = index(value)
     except TypeError:

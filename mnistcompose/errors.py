@@ -1,8 +1,8 @@
-"""The two exceptions a user meets: bad input, and a failure on the way."""
+"""The two exceptions that a user sees: invalid input, and work that failed."""
 
 
 class InputError(ValueError):
-    """Something the user wrote cannot be used: one line that says what, where, and what would be right."""
+    """The user's input cannot be used; the message says what is wrong, where, and what is allowed."""
 
 
 class BuildError(RuntimeError):

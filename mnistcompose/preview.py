@@ -26,8 +26,8 @@ _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units
 # Pixels of a picture, which is meant to be shown at half its size.
 _TILE, _GAP, _CAPTION = 112, 18, 46
 _MARGIN, _BETWEEN, _PANEL = 56, 72, 520
-_UNIT = 160  # the largest that a slot unit is drawn
-_SMOOTH = 3  # drawings are made so many times larger, and shrunk
+_UNIT = 160  # largest size of a slot unit
+_SMOOTH = 3  # drawings are made this many times larger, then reduced
 
 _PAPER, _INK, _SOFT = "#ffffff", "#18181b", "#71717a"
 _COLORS = (
@@ -45,7 +45,7 @@ class Samples:
     Attributes
     ----------
     note
-        How many there are, and where these come from.
+        Number of images of each split, number of classes, and seed, as text.
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     digits : uint8 (n, k)
     """
@@ -66,7 +66,15 @@ def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Path | 
 
 
 def read_samples(root: Path, count: int) -> Samples:
-    """Read a built dataset's first training images, or test images where there are no others."""
+    """Read a built dataset's first training images, or its test images if it has no training images.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished dataset.
+    BuildError
+        A file is missing or damaged.
+    """
     manifest = read_manifest(root)
     spec = spec_of(root, manifest)
     counts = {str(name): split.count for name, split in manifest.splits.items()}
@@ -82,14 +90,14 @@ def _note(counts: dict[str, int], classes: int, seed: int) -> str:
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a picture as PNG; it is complete when it appears under its name.
+    """Write a picture as PNG; it appears under its name only when it is complete.
 
     Raises
     ------
     InputError
         The name does not end in .png.
     BuildError
-        It cannot be written.
+        The file cannot be written.
     """
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: pictures are PNG; the name should end in .png")
@@ -124,7 +132,7 @@ def overview(datasets: Sequence[Samples], columns: int, across: int = 5) -> Imag
         _stacked([*text_lines(each.spec.name, 34, width), layout_drawing(each.spec, width, 300), _grid(each, columns)])
         for each in datasets
     ]
-    across = -(-len(cards) // -(-len(cards) // across))  # no row much shorter than another
+    across = -(-len(cards) // -(-len(cards) // across))  # rows of about equal length
     rows = [_beside(cards[start : start + across]) for start in range(0, len(cards), across)]
     return _framed(_stacked(rows, _BETWEEN))
 
@@ -162,7 +170,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def text_lines(text: str, size: int, width: int, color: str = _INK) -> Iterator[Image.Image]:
-    """Draw a text, a picture a line, broken between words."""
+    """Draw a text as one picture per line, broken between words."""
     for paragraph in text.splitlines():
         line = ""
         for word in paragraph.split():
@@ -198,7 +206,7 @@ def _grid(samples: Samples, columns: int) -> Image.Image:
 
 
 def _tile(image: NDArray[np.uint8]) -> Image.Image:
-    """An image as large as a tile, in the middle of one where it is not square."""
+    """An image scaled to a tile, and centred in it if it is not square."""
     height, width = image.shape[:2]
     size = (round(_TILE * width / max(height, width)), round(_TILE * height / max(height, width)))
     method = Image.Resampling.NEAREST if max(height, width) <= _TILE else Image.Resampling.BOX
@@ -208,7 +216,7 @@ def _tile(image: NDArray[np.uint8]) -> Image.Image:
 
 
 def _caption(page: Image.Image, digits: NDArray[np.uint8], center: float, top: float) -> None:
-    """One number; digits of more than one figure are set apart."""
+    """Draw one number; classes of two or more figures are spaced apart."""
     present = digits[digits != ABSENT]
     gap = 1 if present.max() < 10 else 10
     words = [str(digit) for digit in present]
@@ -234,7 +242,7 @@ class _Box:
     angle: float
 
     def corners(self) -> NDArray[np.float64]:
-        """Four points (4, 2): x and y of the corners, in order round the box."""
+        """Four points (4, 2): x and y of the corners, in order around the box."""
         dx = self.half_width * np.array([-1, 1, 1, -1])
         dy = self.half_height * np.array([-1, -1, 1, 1])
         cos, sin = np.cos(np.deg2rad(self.angle)), np.sin(np.deg2rad(self.angle))
@@ -244,8 +252,8 @@ class _Box:
 def layout_drawing(spec: LayoutSpec, width: int, height: int) -> Image.Image:
     """Draw each slot as a box, numbered, and its random variation as faint outlines.
 
-    The boxes are those of a digit of typical proportions. The numbers are flipped and rotated as the digits are; an
-    arrow points the way of a flip, with two heads where the flip is by chance.
+    The boxes are those of a digit of typical proportions. The numbers are flipped and rotated as the digits are. An
+    arrow shows the direction of a flip; it has two heads if the flip is random.
     """
     nominal, varied = _nominal(spec), _varied(spec)
     everything = np.concatenate([box.corners() for boxes in (nominal, *varied) for box in boxes])
@@ -294,7 +302,7 @@ def _outline(pen: ImageDraw.ImageDraw, corners: list[Point], color: str, width: 
 
 
 def _glyph(text: str, size: float, flip: int, angle: float) -> Image.Image:
-    """A mask of the text, flipped and rotated about its middle."""
+    """A mask of the text, flipped and rotated about its centre."""
     font = _font(max(round(size), 1))
     left, top, right, bottom = font.getbbox(text)
     mask = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4))
@@ -305,12 +313,12 @@ def _glyph(text: str, size: float, flip: int, angle: float) -> Image.Image:
 
 
 def _flips(slot: Slot) -> list[int]:
-    """The flips to choose from, as `sampling.Draws` has them."""
+    """The flips to choose from, encoded as in `Draws.flip`."""
     return [FLIPS[name] for name in (slot.flip.choice if isinstance(slot.flip, FlipChoice) else (slot.flip,))]
 
 
 def _nominal(spec: LayoutSpec) -> list[_Box]:
-    """Each slot's box at the mean of all that varies."""
+    """Each slot's box, with every varying quantity at its mean."""
     return [
         _box(
             slot, slot.center[0] + _mean(slot.dx), slot.center[1] + _mean(slot.dy),
@@ -321,7 +329,7 @@ def _nominal(spec: LayoutSpec) -> list[_Box]:
 
 
 def _varied(spec: LayoutSpec) -> list[list[_Box]]:
-    """The boxes of some draws, with their own centre, scale and rotation."""
+    """The boxes of some samples, each with its drawn centre, scale and rotation."""
     draws = draw(spec, "train", 0, _DRAWS, 0, load_digits("train"))
     x, y = np.moveaxis(draws.center / POSITION, -1, 0)
     values = np.stack([x, y, draws.scale / SCALE, draws.rotation / ANGLE], axis=-1)

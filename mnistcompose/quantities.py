@@ -2,7 +2,7 @@
 
 
 def human_bytes(size: float) -> str:
-    """Give a number of bytes in the unit that suits it."""
+    """Format a number of bytes with a suitable decimal unit."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

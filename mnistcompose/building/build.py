@@ -44,13 +44,13 @@ class BuildReport:
     counts, digests
         Number of images, and digest, of each split.
     seconds, startup_seconds, render_seconds
-        In total; until the first shard was begun; from there to the last one's end.
+        Time in total, until the first shard begins, and from then until the last one ends.
     images_per_second
-        Images made, by `render_seconds`; 0 where all were there already.
+        Images made per second of `render_seconds`; 0 if all existed already.
     bytes
         Size of all shards.
     made, kept
-        Number of shards that were made, and that were there already.
+        Number of shards that were made, and that existed already.
     """
 
     root: Path
@@ -81,41 +81,41 @@ def build(
     force: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Make a dataset in a folder, or finish one that was interrupted; what is there and intact is kept.
+    """Make a dataset in a folder, or finish one that was interrupted; intact shards are kept.
 
     Parameters
     ----------
     spec
         A layout, or the name or path of one.
     out
-        The dataset's folder, or a URL that fsspec knows, such as s3://bucket/folder. Where `executor` works on other
-        machines, one that all of them reach.
+        The dataset's folder, or a URL that fsspec knows, such as s3://bucket/folder. If `executor` runs on other
+        machines, all of them must reach it.
     seed
         0 .. 2**63 - 1.
     train, test
-        Number of images; without them the layout's.
+        Number of images; None means the layout's.
     shard_size
-        Images in a file, a multiple of 1000; it changes no image.
+        Images per file, a multiple of 1000; it does not affect the images.
     digits
         Folder of another digit set than MNIST; see `load_digits`.
     compression
-        'gzip' makes files of a half to three quarters of the size, at a third of the speed.
+        'none' or 'gzip', which makes files of a half to three quarters of the size, at a third of the speed.
     masks
         Also store a mask for every digit, as `Shard` describes them; images and digests stay the same.
     executor
-        Where shards are made; without it, on threads of this process.
+        Executor that makes the shards; None means threads of this process.
     workers
-        How many shards are made at once; without it, one a core, and two while others wait for the disk. Give an
-        executor's own number with it.
+        Number of shards made at once; None means one per core, and two more while others wait for the disk. With an
+        executor, give its own number.
     force
-        Replace a dataset that was made in other ways. Files that are no part of a dataset are never removed.
+        Replace a dataset that was made with other arguments. Files that are not part of a dataset are never removed.
     progress
-        Called with the number of images of each shard that is done, one after the other, from another thread.
+        Called with the number of images of each finished shard, one at a time, from another thread.
 
     Raises
     ------
     InputError
-        Something asked for cannot be; nothing has been written.
+        An argument cannot be used; nothing has been written.
     BuildError
         The work could not be finished. The same call resumes it.
     """
@@ -141,7 +141,7 @@ def build_config(
     force: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Make the dataset of a config; parameters and errors as of `build`."""
+    """Make the dataset of a config; parameters and errors as in `build`."""
     begun = perf_counter()
     root = locate(out).absolute()
     workers = None if workers is None else whole("workers", workers, 1)
@@ -151,14 +151,14 @@ def build_config(
     with failing("write", root):
         root.mkdir(parents=True, exist_ok=True)
         with folder_lock(root):
-            check_folder(root, config.identity, force)  # again, now that nobody else writes
+            check_folder(root, config.identity, force)  # again, now that no other build writes
             prepare(root, config.identity)
             kept = _kept(root, tasks, workers)
             for entry in kept.values():
                 tell(progress, entry)
             missing = [task for task in tasks if task.name not in kept]
             if missing and not executor:
-                load_kernel(config)  # before the clock of the rendering starts
+                load_kernel(config)  # before the rendering is timed
             rendering = perf_counter()
             made = make_all(root, missing, executor, workers or cores() + 2, progress)
             rendered = perf_counter()
@@ -189,7 +189,7 @@ def _tasks(config: BuildConfig, split: SplitName, root: Path) -> Iterator[Task]:
 
 
 def _kept(root: Path, tasks: list[Task], workers: int | None) -> dict[str, ShardEntry]:
-    """Entries of the planned shards that are there with the content they were written with."""
+    """Entries of the planned shards that exist with the content they were written with."""
     known = known_shards(root)
     candidates = [
         entry
@@ -197,14 +197,14 @@ def _kept(root: Path, tasks: list[Task], workers: int | None) -> dict[str, Shard
         if (entry := known.get(task.name))
         and (entry.split, entry.first, entry.count) == (task.split, task.start, task.stop - task.start)
     ]
-    # what a store has noted, it has whole: to read all of it again would cost more than to make it
+    # a shard that is noted in a store is complete, and reading it again would cost more than making it
     check = is_intact if is_local(root) else has_size
     intact = map_on_threads(lambda entry: check(root, entry), candidates, workers or cores())
     return {entry.name: entry for entry, good in zip(candidates, intact, strict=True) if good}
 
 
 def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manifest:
-    """Write the virtual files, then the manifest, and drop the journal."""
+    """Write the virtual files, then the manifest, and remove the journal."""
     splits: dict[SplitName, SplitEntry] = {}
     for split in SPLITS:
         shards = [entry for entry in entries if entry.split == split]

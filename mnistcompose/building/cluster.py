@@ -18,7 +18,7 @@ _PATIENCE = 20  # seconds that a scheduler, and its first worker, may take to an
 
 @dataclass(frozen=True)
 class Tls:
-    """Files, in PEM format, that encrypt the connection: of the authority, of the certificate, and of its key."""
+    """PEM files for an encrypted connection: the certificate authority, the certificate, and its key."""
 
     ca: Path
     cert: Path
@@ -28,8 +28,8 @@ class Tls:
 class _Cluster(Executor):
     """A Dask client as an executor.
 
-    Dask's own (`Client.get_executor`) leaves a future waiting for ever whose result was to be fetched when the
-    scheduler was lost; and here, errors say on which worker they happened.
+    Dask's own executor (`Client.get_executor`) leaves a future waiting for ever if the scheduler is lost before its
+    result is fetched. Errors of this one also name the worker.
     """
 
     def __init__(self, client: Any, resources: Mapping[str, float]) -> None:
@@ -59,8 +59,8 @@ def on_worker(wanted: str, function: Callable[..., Any], *arguments: Any, **keyw
     Raises
     ------
     BuildError
-        The worker has another version of mnistcompose, or the function failed as a person should read it; names the
-        worker.
+        The worker has another version of mnistcompose, or the function raised an InputError or BuildError; the message
+        names the worker.
     """
     from distributed import get_worker
 
@@ -80,28 +80,28 @@ def _other_version(worker: str, here: str, wanted: str) -> str:
 def cluster(
     scheduler: str, tls: Tls | None = None, resources: Mapping[str, float] | None = None
 ) -> Iterator[tuple[Executor, int]]:
-    """Connect to a cluster's scheduler; afterwards the cluster goes on.
+    """Connect to a cluster's scheduler; the cluster keeps running afterwards.
 
     Parameters
     ----------
     scheduler
-        Its address, as in tcp://host:8786 or tls://host:8786, or the scheduler file that Dask has written.
+        Its address, as in tcp://host:8786 or tls://host:8786, or the scheduler file that Dask wrote.
     resources
-        What a task takes of its worker's, as in {"GPU": 1}.
+        Resources of a worker that each task needs, as in {"GPU": 1}.
 
     Yields
     ------
     executor
         For functions and arguments that can be pickled.
     threads
-        How many the cluster has now; workers may join later.
+        Number of threads that the cluster has now; workers may join later.
 
     Raises
     ------
     InputError
         Dask is not installed, or the address or the files cannot be used.
     BuildError
-        Nobody answers, a worker has another version of mnistcompose, or the cluster was lost on the way.
+        No scheduler or worker answers, a worker has another version of mnistcompose, or the cluster is lost.
     """
     try:
         from distributed import Client, KilledWorker, Security
@@ -124,13 +124,13 @@ def cluster(
         try:
             yield _Cluster(client, resources or {}), sum(client.nthreads().values())
         except KilledWorker as error:
-            raise BuildError(f"{scheduler}: workers died again and again: {error}") from None
+            raise BuildError(f"{scheduler}: workers died repeatedly: {error}") from None
         except (CancelledError, CommClosedError):
             raise BuildError(f"{scheduler}: lost; the same command goes on where it left off") from None
 
 
 def _check_workers(client: Any, scheduler: str) -> None:
-    """Refuse a cluster without workers, or with one of another version."""
+    """Reject a cluster without workers, or with a worker of another version."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
@@ -142,7 +142,7 @@ def _check_workers(client: Any, scheduler: str) -> None:
 
 
 def is_exposed(scheduler: str) -> bool:
-    """Whether the address has no encryption and is not this machine's own: whoever reaches it can run code there."""
+    """Whether the address is unencrypted and not this machine's own: anyone who can reach it can run code there."""
     parts = urlsplit(scheduler)
     if parts.scheme != "tcp" or parts.hostname in (None, "localhost"):
         return False

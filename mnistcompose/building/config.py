@@ -1,4 +1,4 @@
-"""What makes a dataset, as one value that is checked and canonical from the start."""
+"""The parameters of a dataset, as one checked and canonical value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """All that makes a dataset, from the command to the worker. `make_config` checks it."""
+    """All parameters of a dataset, passed from the command to the workers. `make_config` checks them."""
 
     spec: LayoutSpec
     seed: int
@@ -39,10 +39,10 @@ class BuildConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What `build.json` says: builds that differ in any of it do not share a folder."""
+        """Content of `build.json`: builds that differ in any field cannot share a folder."""
         return {
             "format": FORMAT,
-            "spec": self.spec.model_dump(mode="json", exclude_unset=True),  # a slot may set a default again
+            "spec": self.spec.model_dump(mode="json", exclude_unset=True),  # a slot may override with a default
             "spec_digest": self.spec.digest,
             "digits_digest": self.digits_digest,
             "seed": self.seed,
@@ -70,7 +70,7 @@ def make_config(
     Raises
     ------
     InputError
-        A value is not allowed; names it, and what is.
+        A value is not allowed; the message names it, and what is allowed.
     """
     spec = as_spec(spec)
     digits = None if digits is None else Path(digits).absolute()

@@ -15,7 +15,7 @@ from .folder import JOURNAL
 from .interruptible import interruptible
 from .worker import Task, make_shard
 
-_AHEAD = 64  # tasks that an executor is given at least, so that workers who join it find some
+_AHEAD = 64  # least number of tasks submitted to an executor, so that workers that join it find some
 
 Progress = Callable[[int], None]
 
@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def tell(progress: Progress | None, entry: ShardEntry) -> None:
-    """Report a shard's images as done, to whoever listens."""
+    """Report a shard's images as done, if there is a callback."""
     if progress:
         progress(entry.count)
 
@@ -34,7 +34,7 @@ def tell(progress: Progress | None, entry: ShardEntry) -> None:
 def make_all(
     root: Path, tasks: list[Task], executor: Executor | None, workers: int, progress: Progress | None
 ) -> dict[str, ShardEntry]:
-    """Run the tasks, and note each that is done in the journal."""
+    """Run the tasks, and record each finished one in the journal; return the entries by name."""
     made: dict[str, ShardEntry] = {}
     if not tasks:
         return made
@@ -63,7 +63,7 @@ def _run(
     note: Callable[[ShardEntry], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """Keep a few tasks submitted; however it ends, nothing runs any more, and what was made is noted."""
+    """Keep a few tasks submitted. When it returns or raises, no task runs, and all finished shards are recorded."""
     waiting = iter(tasks)
     running: set[Future[ShardEntry]] = set()
     try:

@@ -22,17 +22,17 @@ from .config import BuildConfig
 
 BUILD = "build.json"
 JOURNAL = "journal.jsonl"
-NOTES = "journal"  # instead of the journal where nothing can be appended to: a folder of one file a shard
+NOTES = "journal"  # replaces the journal in stores that cannot append: a folder with one file per shard
 LOCK = ".lock"
 OWN = re.compile(
     r"((train|test)(-\d{5,}-of-\d{5,})?\.h5|manifest\.json|build\.json|journal\.jsonl)(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
 )
 
-_REQUESTS = 32  # to a store at once
+_REQUESTS = 32  # to a store at the same time
 
 
 def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
-    """Refuse a folder that holds something else; with force, only one that holds no dataset at all."""
+    """Reject a folder that holds other data; with `force`, only one that is not empty and holds no dataset."""
     path = root / BUILD
     with failing("use", root):
         if is_local(root) and (blocked := next((each for each in root.parents if each.is_file()), None)):
@@ -48,7 +48,7 @@ def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
         return
     theirs = _read_build(path)
     if theirs is None:
-        raise InputError(f"{path}: damaged; choose another folder, or --force to make the dataset anew")
+        raise InputError(f"{path}: damaged; choose another folder, or --force to make the dataset again")
     if difference := next(_differences(theirs, identity), None):
         field, there, here = difference
         raise InputError(
@@ -74,7 +74,7 @@ def _read_build(path: Path) -> dict[str, Any] | None:
 
 
 def _differences(theirs: Any, ours: Any, field: str = "") -> Iterator[tuple[str, str, str]]:
-    """Fields in which two builds differ, with both values; the layout is told field by field."""
+    """Fields in which two builds differ, with both values; the layout is compared field by field."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in [*ours, *(key for key in theirs if key not in ours)]:
             yield from _differences(theirs.get(key), ours.get(key), f"{field}.{key}" if field else key)
@@ -91,7 +91,7 @@ def _short(value: Any) -> str:
 
 
 def check_space(root: Path, config: BuildConfig) -> None:
-    """Refuse what the disk cannot hold, less what is there already; compressed, at least a quarter is left."""
+    """Reject a dataset that the disk cannot hold, less the existing shards; gzip leaves at least a quarter."""
     if not is_local(root):
         return
     packed = 4 if config.compression == "gzip" else 1
@@ -108,13 +108,13 @@ def check_space(root: Path, config: BuildConfig) -> None:
 def folder_lock(root: Path) -> AbstractContextManager[None]:
     """Keep other builders out.
 
-    A store has no such lock: two builds there write the same bytes twice, which harms nothing.
+    A store has no such lock: two builds there write the same bytes twice, which is harmless.
     """
     return locked(root / LOCK, f"{root}: another build is writing to it") if is_local(root) else nullcontext()
 
 
 def prepare(root: Path, identity: dict[str, Any]) -> None:
-    """Remove what an interrupted build left, or the whole of another dataset, and say what is being built."""
+    """Remove what an interrupted build left, or all of another dataset, and write `build.json`."""
     remove_temporary(root)
     path = root / BUILD
     if path.exists():
@@ -124,7 +124,7 @@ def prepare(root: Path, identity: dict[str, Any]) -> None:
         remove_notes(root)
         own = [entry for entry in listing(root) if OWN.fullmatch(entry.name)]
         for entry in sorted(own, key=lambda entry: (entry.name == BUILD, entry.name not in (MANIFEST, JOURNAL))):
-            entry.unlink()  # in an order that leaves another dataset's mark until all of it is gone
+            entry.unlink()  # build.json last: it marks the folder until all else is removed
     write_file(path, json.dumps(identity, indent=1).encode() + b"\n")
 
 
@@ -137,7 +137,7 @@ def remove_temporary(root: Path) -> None:
 
 
 def remove_notes(root: Path) -> None:
-    """Remove the notes that stand for a journal in a store."""
+    """Remove the notes that replace the journal in a store."""
     if not is_local(root):
         for note in listing(root / NOTES):
             note.unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def is_intact(root: Path, entry: FileEntry) -> bool:
 
 
 def known_shards(root: Path) -> dict[str, ShardEntry]:
-    """Shards that a manifest lists or a build noted, by name; whether they are intact is another question."""
+    """Shards that a manifest lists or a build noted, by name; they need not be intact."""
     return _listed(root) | _journal(root)
 
 
@@ -168,7 +168,7 @@ def _listed(root: Path) -> dict[str, ShardEntry]:
 
 
 def _journal(root: Path) -> dict[str, ShardEntry]:
-    """Shards that a build noted; a line that was cut off counts for nothing."""
+    """Shards that a build noted; a truncated line is ignored."""
     path = root / JOURNAL
     entries = []
     for line in path.read_bytes().splitlines() if path.exists() else _notes(root):
@@ -180,7 +180,7 @@ def _journal(root: Path) -> dict[str, ShardEntry]:
 
 
 def _notes(root: Path) -> list[bytes]:
-    """The lines of a journal, from a store."""
+    """The notes in a store, as lines of a journal."""
     if is_local(root):
         return []
     files = [note for note in listing(root / NOTES) if note.suffix == ".json"]

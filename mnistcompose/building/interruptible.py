@@ -1,4 +1,4 @@
-"""Work on executors that a signal cannot break."""
+"""Work on executors that a signal cannot leave in a broken state."""
 
 from _thread import allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ T = TypeVar("T")
 def interruptible(work: Callable[[Callable[[], bool]], T]) -> T:
     """Do the work in a thread of its own, and return what it returns or raise what it raises.
 
-    A signal's exception (Ctrl-C) hits the main thread wherever that is. Within an executor's locks it leaves one of
-    them held or released twice, which other threads complain of, or wait for ever. So a thread that no signal reaches
-    holds them; the main one waits in a queue, which may be interrupted, and then for the work to come to its end.
+    A signal's exception (Ctrl-C) is raised in the main thread at any point. Inside an executor's locks, it would leave
+    a lock held or released twice, and other threads would fail or wait for ever. So the work runs in a thread that
+    receives no signals. The main thread waits on a queue, which can be interrupted, and then for the work to end.
 
     Parameters
     ----------
     work : callable
-        Given a function that says whether it should stop.
+        Called with a function that returns whether the work should stop.
     """
     begun, ended = allocate_lock(), SimpleQueue[None]()
     outcome: list[tuple[T | None, BaseException | None]] = []
@@ -36,9 +36,9 @@ def interruptible(work: Callable[[Callable[[], bool]], T]) -> T:
         ended.put(None)
 
     try:
-        start_new_thread(run, ())  # Thread.start waits in a lock
+        start_new_thread(run, ())  # Thread.start would wait on a lock
         ended.get()
-    except BaseException:  # which may come at any point, also when the thread has not run yet, or has ended
+    except BaseException:  # at any point, even before the thread runs or after it has ended
         stopped.append(True)
         if not begun.acquire(blocking=False) and not outcome:
             ended.get()

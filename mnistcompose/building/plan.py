@@ -22,9 +22,9 @@ class BuildPlan:
     counts, shards
         Number of images, and of files, of each split.
     bytes, manifest_bytes
-        Size of all shards, and of the manifest that lists them.
+        Size of all shards, and of the manifest that lists them, in bytes.
     seconds_per_image
-        What one thread of this machine takes to make, encode and hash an image, measured; writing is not in it.
+        Measured time of one thread of this machine to make, encode and hash an image; writing is not included.
     """
 
     counts: dict[SplitName, int]
@@ -35,7 +35,7 @@ class BuildPlan:
 
 
 def plan_build(config: BuildConfig) -> BuildPlan:
-    """Say what a build would make: some thousand images are made in memory, and no file.
+    """Estimate what a build would make, from a few thousand images made in memory; no file is written.
 
     Raises
     ------

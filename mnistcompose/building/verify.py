@@ -38,7 +38,7 @@ class VerifyReport:
     Attributes
     ----------
     problems
-        One line each, naming the file.
+        One line per problem, naming the file.
     images, rendered
         Number of images that were read, and of those rendered again and compared.
     published
@@ -60,7 +60,7 @@ class VerifyReport:
 def verify(
     root: str | Path, *, rerender: int | None = None, digits: Path | None = None, progress: Progress | None = None
 ) -> VerifyReport:
-    """Check a dataset: its manifest, files, counts, labels and digests, and the published digests where there are.
+    """Check a dataset: its manifest, files, counts, labels and digests, and any published digests.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
     Raises
     ------
     BuildError
-        The manifest does not agree with itself.
+        The manifest is inconsistent.
     """
     try:
         spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
@@ -131,7 +131,7 @@ def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
 
 
 def _folder_problems(root: Path, manifest: Manifest) -> Iterator[str]:
-    """Shards that do not belong, and virtual files that are not as they were written."""
+    """Shards that are not in the manifest, and virtual files that have changed."""
     names = {shard.name for split in manifest.splits.values() for shard in split.shards}
     for split in manifest.splits.values():
         names.add(split.virtual.name)
@@ -143,7 +143,7 @@ def _folder_problems(root: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _place_problem(path: Path) -> str | None:
-    """Why there is nothing to read, if so."""
+    """Why the file cannot be read; None if it can."""
     if path.is_symlink():
         return f"{path}: a symbolic link; should be a file of the folder"
     return None if path.is_file() else f"{path}: missing"
@@ -211,7 +211,7 @@ def _shard_problems(
 
 
 def _chosen(shards: list[ShardEntry], wanted: int, manifest: Manifest) -> dict[str, list[tuple[int, int]]]:
-    """Runs of samples to render again, by shard: scattered, and the same ones each time."""
+    """Runs of samples to render again, by shard: spread at random, and the same each time."""
     runs = [
         (shard.name, start, min(start + _RUN, shard.first + shard.count))
         for shard in (shards if wanted else ())
@@ -253,7 +253,7 @@ def published_digests() -> dict[str, dict[SplitName, str]]:
 
 
 def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Path | None = None) -> dict[SplitName, str]:
-    """Digest of each split, of images made in memory: what the manifest of a built dataset says.
+    """Digest of each split, from images made in memory; equal to that in the manifest of a built dataset.
 
     Raises
     ------

@@ -41,7 +41,7 @@ def compose_shard(
     InputError
         As `compose`.
     """
-    from ..rendering.compose import compose  # numba is slow to import, and a check without rendering needs none
+    from ..rendering.compose import compose  # numba is slow to import, and not needed without rendering
 
     made = compose(bank, spec, split, seed, start, stop, masks=masks)
     return Shard(
@@ -65,13 +65,13 @@ def compose_shard(
 
 
 def load_kernel(config: BuildConfig) -> None:
-    """Load or compile the kernel that a build needs, by making no image at all."""
+    """Load or compile the kernel that a build needs, by composing zero images."""
     bank = load_digits("train", config.digits)
     compose_shard(bank, config.spec, "train", config.seed, 0, 0, masks=config.masks)
 
 
 def make_shard(task: Task) -> ShardEntry:
-    """Compose, encode, hash and write one shard; what returns is small.
+    """Compose, encode, hash and write one shard; only its small entry is returned.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""What torch sees of a dataset: stored, composed on the fly, shuffled, or rendered on a device."""
+"""Datasets for torch: stored, composed on the fly, shuffled, or rendered on a device."""

@@ -62,7 +62,7 @@ class DigitsDataset(Dataset[Any]):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image, as torch has it."""
+        """Channels, height and width of an image, in torch's order."""
         height, width, *colors = self._image
         return colors[0] if colors else 1, height, width
 
@@ -78,17 +78,24 @@ class DigitsDataset(Dataset[Any]):
         return self._count
 
     def __getitem__(self, index: Index) -> tuple[Any, Any]:
-        """Give a sample, or, for a slice or several indices, a ready batch.
+        """Return a sample or, for a slice or several indices, a batch.
 
         Returns
         -------
         image
-            uint8 tensor (C, H, W), as a rule (1, 28, 28); a batch (n, C, H, W). With a `transform`, what that makes of
-            each.
+            uint8 tensor (C, H, W), usually (1, 28, 28); for a batch (n, C, H, W). With a `transform`, what it returns
+            for each.
         target
             The number, an int; with `target="digits"` an int64 tensor (k,), with `target="set"` one of zeros and ones
-            (classes,). A batch: int64 tensor (n,), (n, k) or (n, classes). In `digits`, a place that a shorter number
-            leaves empty is of one class more, `classes`.
+            (classes,). For a batch: int64 tensor (n,), (n, k) or (n, classes). In `digits`, a place that a shorter
+            number leaves empty has the extra class `classes`.
+
+        Raises
+        ------
+        TypeError
+            The index is not a whole number, a slice or a list of whole numbers.
+        IndexError
+            The index is out of range.
         """
         positions = self._positions(index)
         if positions.ndim == 0:
@@ -99,14 +106,14 @@ class DigitsDataset(Dataset[Any]):
         return self._batch(positions)
 
     def __getitems__(self, indices: Index) -> list[tuple[Any, Any]]:
-        """Give several samples, read at once; a DataLoader calls this for a batch."""
+        """Return several samples, read at once; a DataLoader calls this for a batch."""
         images, targets = self._batch(self._positions(indices))
         transform, target_transform = self.transform or _same, self.target_transform or _same
         each = targets.tolist() if targets.ndim == 1 else targets
         return [(transform(image), target_transform(target)) for image, target in zip(images, each, strict=True)]
 
     def _positions(self, index: Index) -> NDArray[np.int64]:
-        """Indices as an array of none or one dimension, negative ones counted from the end."""
+        """Indices as an array of zero or one dimension, negative ones counted from the end."""
         if isinstance(index, slice):
             return np.arange(*index.indices(len(self)), dtype=np.int64)
         array = np.asarray(index)
@@ -123,7 +130,7 @@ class DigitsDataset(Dataset[Any]):
         return as_batch(images), self._as_target(targets)
 
     def _targets(self, columns: Columns) -> NDArray[Any]:
-        """What targets are made of."""
+        """The column that targets are made from."""
         return columns.labels if self.target == "number" else columns.digits
 
     def _as_target(self, stored: NDArray[Any]) -> Tensor:
@@ -140,7 +147,7 @@ class DigitsDataset(Dataset[Any]):
         raise NotImplementedError
 
     def _pieces(self) -> Iterator[Columns]:
-        """All samples in order, some thousand at a time."""
+        """All samples in order, a few thousand at a time."""
         raise NotImplementedError
 
     def as_tensors(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -168,6 +175,6 @@ def _same(value: Any) -> Any:
 
 
 def as_batch(images: NDArray[np.uint8]) -> Tensor:
-    """Images (n, H, W) or (n, H, W, 3) as torch has them, (n, C, H, W)."""
+    """Convert uint8 images (n, H, W) or (n, H, W, 3) to a tensor (n, C, H, W)."""
     batch = torch.from_numpy(images)
     return batch.unsqueeze(1) if batch.ndim == 3 else batch.permute(0, 3, 1, 2).contiguous()

@@ -31,10 +31,10 @@ def _columns(made: Composed) -> Columns:
 
 
 class ComposedDigits(DigitsDataset):
-    """The samples of a split, made when they are asked for; sample i has the same bytes as in a built dataset.
+    """The samples of a split, made on request; sample i has the same bytes as in a built dataset.
 
-    Samples are independent of each other, so there is nothing to gain from shuffling. Besides 'train' and 'test' there
-    are 'fit' and 'validation', for model selection: both are composed of training digits, of disjoint ones.
+    Samples are independent of each other, so shuffling has no benefit. Besides 'train' and 'test' there are 'fit' and
+    'validation', for model selection: both are composed of training digits, and share none.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class ComposedDigits(DigitsDataset):
     seed
         0 .. 2**63 - 1.
     length
-        Number of samples; without it the layout's, for 'fit' as for 'train', for 'validation' as for 'test'.
+        Number of samples; None means the layout's: for 'fit' that of 'train', for 'validation' that of 'test'.
     transform, target_transform, target
         As for `ShardedDigits`.
     digits
@@ -82,7 +82,7 @@ class ComposedDigits(DigitsDataset):
 
     @property
     def _bank(self) -> DigitBank:
-        """The source digits, read once in a process; they are not pickled."""
+        """The source digits, read once per process; they are not pickled."""
         return load_digits(self.split, self._folder)
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
@@ -96,7 +96,7 @@ class ComposedDigits(DigitsDataset):
         return _columns(compose(self._bank, self.spec, self.split, self.seed, start, stop))
 
     def batches(self, batch_size: int, threads: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Go through the split in order, in batches that threads make ahead: the fastest way to fresh samples.
+        """Iterate over the split in order; threads make batches ahead: the fastest way to new samples.
 
         Transforms are not applied.
 
@@ -105,7 +105,7 @@ class ComposedDigits(DigitsDataset):
         batch_size
             At least 1; the last batch may be smaller.
         threads
-            How many render at once; without it, one a core.
+            Number of threads that render; None means one per core.
 
         Yields
         ------
@@ -128,7 +128,7 @@ class ComposedDigits(DigitsDataset):
         return self._ahead(_CHUNK, cores())
 
     def _ahead(self, chunk: int, threads: int) -> Iterator[Columns]:
-        """All samples in order, some thousand at a time, each thread at most one piece ahead."""
+        """All samples in order, a few thousand at a time; two pieces per thread are submitted ahead."""
         starts = iter(range(0, len(self), chunk))
         with ThreadPoolExecutor(threads) as pool:
 

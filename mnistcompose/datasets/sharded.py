@@ -22,29 +22,29 @@ from .base import Columns, DigitsDataset, Target, Transform, joined
 
 _MAPPED = 512  # shards whose files are mapped at once; each holds a file descriptor, of which there are often 1024
 _DECODED = 512 << 20  # bytes of decompressed shards that are kept
-_RESIDENT = 256 << 20  # bytes of images: a split of no more is read into memory at first use
+_RESIDENT = 256 << 20  # bytes of images: a split up to this size is read into memory at first use
 
 
 class ShardedDigits(DigitsDataset):
     """A split of a built dataset, read from its shards.
 
-    Files are opened on first use and never travel: the dataset can be pickled, and used in DataLoader workers that are
-    forked or spawned. A split of up to 256 MB of images is read whole. Of a larger one, shards without compression are
-    mapped into memory, and may be larger than it together; of compressed ones, half a gigabyte is kept decompressed.
+    Files are opened on first use and are not pickled, so the dataset can be used in DataLoader workers that are forked
+    or spawned. A split of up to 256 MB of images is read whole. In a larger one, uncompressed shards are mapped into
+    memory, and together may exceed it; of compressed shards, half a gigabyte is kept decompressed.
 
     Parameters
     ----------
     root
-        The dataset's folder.
+        The dataset's folder, or a URL that fsspec knows.
     split
         'train' or 'test'.
     transform, target_transform
         Called with each image, a uint8 tensor (C, H, W), and with each target.
     target
-        'number' for the number as one class, 'digits' for the class of each digit, 'set' for the digits that occur,
-        whatever their places: a 1 for each, for classifiers with several labels.
+        'number' for the number as one class, 'digits' for the class of each digit, 'set' for the digits that occur at
+        any place: a 1 for each, for multi-label classifiers.
     verify
-        Hash the files first.
+        Check the SHA-256 of all files first.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class ShardedDigits(DigitsDataset):
         ends = np.flatnonzero(np.diff(shards, prepend=-1, append=-1)).tolist()
         for first, end in pairwise(ends):
             columns = self._columns(int(shards[first]))
-            columns.images.take(rows[first:end], 0, images[first:end], "clip")  # other modes take a detour to `out`
+            columns.images.take(rows[first:end], 0, images[first:end], "clip")  # other modes buffer the output
             self._targets(columns).take(rows[first:end], 0, targets[first:end], "clip")
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -125,7 +125,7 @@ class ShardedDigits(DigitsDataset):
             yield Columns(*map(np.array, self._load(shard)))
 
     def _columns(self, index: int) -> Columns:
-        """A shard's arrays; the shards that were used last stay open."""
+        """A shard's arrays; the most recently used shards stay open."""
         columns = self._open.pop(index, None) or self._load(self._shards[index])
         self._open[index] = columns
         if len(self._open) > self._most:
@@ -141,7 +141,7 @@ class ShardedDigits(DigitsDataset):
 
 
 def _map_columns(path: Path, count: int, form: SampleSchema) -> Columns:
-    """The arrays of an uncompressed shard where they lie in the file, mapped into memory, read-only."""
+    """The arrays of an uncompressed shard: the images mapped into memory, read-only, labels and digits copied."""
     types = {name: column_type(name, form) for name in ("images", "labels", "digits")}
     wanted = {name: (kind, (count, *shape)) for name, (kind, shape) in types.items()}
     with failing("read", path):
@@ -156,4 +156,4 @@ def _map_columns(path: Path, count: int, form: SampleSchema) -> Columns:
                 raise BuildError(f"{path}: {name} is not as the manifest says")
             arrays.append(np.ndarray(shape, kind, buffer=memory, offset=offset))
     images, numbers, digits = arrays
-    return Columns(images, numbers.copy(), digits.copy())  # in the file they need not be aligned, which is slow
+    return Columns(images, numbers.copy(), digits.copy())  # they may be unaligned in the file, which is slow

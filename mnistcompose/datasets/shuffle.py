@@ -13,16 +13,16 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
     """Batches of indices in an order that reads neighbours together and still mixes well.
 
     The indices are cut into blocks of neighbours, and the blocks are put in random order. Up to `window` of them at a
-    time are pooled, and the pool's indices shuffled: no more than a pool has to be in memory at once, and each block is
-    read from the disk in one go. Where one pool holds all, this is a uniform shuffle. Else two samples of a batch share
-    a block in one case of about `window`, where by chance it were one of all blocks; where a sample comes in the epoch,
-    tells nothing of its index. `benchmarks/load.py` measures both.
+    time are pooled, and the pool's indices are shuffled. Only one pool has to be in memory at once, and each block is
+    read from the disk in one go. If one pool holds all indices, this is a uniform shuffle. Otherwise two samples of a
+    batch share a block with a probability of about 1 / `window`; in a uniform shuffle it is 1 / (number of blocks). The
+    position of a sample in the epoch is independent of its index. `benchmarks/load.py` measures both.
 
-    Shards hold thousands, so that a block of 1,000 crosses none. A compressed shard is decompressed as a whole: there a
-    block should be a shard, with a `window` of shards that fit into memory, as in
+    Shards hold multiples of 1,000 samples, so that a block of 1,000 lies within one shard. A compressed shard is
+    decompressed as a whole: use one shard per block, and a `window` of shards that fit into memory, as in
     `BlockShuffle(len(data), 512, block=data.shard_size, window=6)`.
 
-    The order depends on `seed`, the epoch and the sizes alone. Use it as
+    The order depends only on `seed`, the epoch and the sizes. Use it as
     `DataLoader(data, batch_size=None, sampler=BlockShuffle(len(data), 512))`.
 
     Parameters
@@ -34,11 +34,11 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
     block
         Neighbours that stay in one pool.
     window
-        Blocks in a pool, at the most.
+        Largest number of blocks in a pool.
     seed
         0 .. 2**63 - 1.
     drop_last
-        Leave out a last batch that is smaller than the others.
+        Leave out the last batch if it is smaller than the others.
 
     Raises
     ------
@@ -65,7 +65,13 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose another order, the same for the same number (0 .. 2**63 - 1)."""
+        """Set the epoch (0 .. 2**63 - 1), which determines the order.
+
+        Raises
+        ------
+        InputError
+            The epoch is out of its range.
+        """
         _check("epoch", epoch, 0)
         self.epoch = epoch
 
@@ -77,7 +83,7 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
         words = np.random.Philox(key=np.array([self.seed, self.epoch], np.uint64))
         blocks = _permutation(words, -(-self.length // self.block))
         rest = np.empty(0, np.int64)
-        for part in np.array_split(blocks, max(1, -(-len(blocks) // self.window))):  # no pool is small
+        for part in np.array_split(blocks, max(1, -(-len(blocks) // self.window))):  # pools of about equal size
             pool = (part[:, None] * self.block + np.arange(self.block)).ravel()
             pool = pool[pool < self.length]
             pool = np.concatenate([rest, pool[_permutation(words, len(pool))]])

@@ -1,9 +1,9 @@
-"""The renderer in torch operations, for batches that are made where a network trains: the kernel's images, to the bit.
+"""The renderer in torch operations, for batches made on the training device; bit-identical to the kernel's images.
 
-The draws are the kernel's own; geometry is worked out on the host, and what is done for every pixel, on the device. All
-of it is integer arithmetic, or sums of whole numbers that the floating-point type holds exactly. What is data-dependent
-in the kernel is dense here: tiles and canvases have the size of the batch's largest, and the resize is two products of
-matrices.
+The draws are the same as the kernel's. Geometry is computed on the host, and pixels on the device. All arithmetic is on
+integers, or on sums of whole numbers that the floating-point type holds exactly. Sizes that vary per sample in the
+kernel are fixed per batch here: tiles and canvases have the size of the batch's largest, and the resize is two matrix
+products.
 """
 
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ class DeviceBank:
     Attributes
     ----------
     bank
-        The digits as they are on the host.
+        The digits, on the host.
     pixels : uint8 (P,)
         All crops, each with a margin of one zero pixel.
     normals : int32 (4096,)
-        Quantiles of the normal distribution, 1/1024.
+        Quantiles of the normal distribution, in 1/1024.
     """
 
     bank: DigitBank
@@ -66,15 +66,15 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
     Raises
     ------
     InputError
-        A digit leaves no ink at its size; or the layout asks for other images than grey ones of 28 x 28, cut to the
-        ink, which only `render` makes.
+        A digit leaves no ink at its size; or the layout does not give grey images of 28 x 28 with all slots, cut to the
+        ink: only `render` makes others.
     """
     if not spec.is_plain:
-        raise InputError(f"{spec.name}: its `output` or `length` is not made on devices; build it, or render it here")
+        raise InputError(f"{spec.name}: its `output` or `length` cannot be rendered on a device; use `render`")
     device = digits.pixels.device
     host = geometry(digits.bank, spec, draws)
     corners = host.low - host.low.min(1, keepdims=True)
-    tile_size = host.frame.max((0, 1))  # a tile may reach beyond its digit, with zeros
+    tile_size = host.frame.max((0, 1))  # a tile may extend beyond its digit, with zeros
     width, height = ((corners + host.frame).max((0, 1)) + tile_size).tolist()
     x, y = (torch.arange(size, device=device) for size in tile_size.tolist())
     place = torch.arange(len(draws), device=device)[:, None, None] * (height * width) + y[:, None] * width + x
@@ -114,7 +114,7 @@ def fresh_batches(
     start: int = 0,
     digits: Path | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Samples start, start + 1, ... of a split, made on the device, batch by batch and without end.
+    """Make samples start, start + 1, ... of a split on the device, in batches, without end.
 
     `spec` is a layout, or the name or path of one.
 
@@ -156,7 +156,7 @@ def _sample(
 
 
 def _ink_box(values: Tensor, corner: Tensor) -> Tensor:
-    """x0, y0, x1, y1 of the ink, int64 (n, 4), on a canvas where the values begin at `corner`; -1 without any."""
+    """x0, y0, x1, y1 of the ink, int64 (n, 4), on a canvas where the values begin at `corner`; -1 if none."""
     ink = values >= INK
     low, high = [], []
     for inked in (ink.any(1), ink.any(2)):
@@ -218,14 +218,14 @@ def _noisy(images: Tensor, draws: Draws, normals: Tensor) -> Tensor:
 
 
 def _mix(word: Tensor) -> Tensor:
-    """SplitMix64's output function, on 64 bits that torch takes for signed."""
+    """SplitMix64's output function, on 64 bits that torch treats as signed."""
     word = (word ^ _shifted(word, 30)) * _signed(0xBF58476D1CE4E5B9)
     word = (word ^ _shifted(word, 27)) * _signed(0x94D049BB133111EB)
     return word ^ _shifted(word, 31)
 
 
 def _shifted(word: Tensor, bits: int) -> Tensor:
-    """To the right, zeros coming in."""
+    """Shift right, filling with zeros."""
     return (word >> bits) & ((1 << (64 - bits)) - 1)
 
 

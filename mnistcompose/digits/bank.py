@@ -19,8 +19,8 @@ from ..errors import InputError
 
 INK = 32  # a pixel of at least this value is ink, in a source digit and in a composed number
 MAX_SIDE = 1024  # pixels
-MAX_BYTES = 4 << 30  # what a header may promise
-HELD_OUT = 12  # one in so many training images is for validation: 5,000 of MNIST's 60,000
+MAX_BYTES = 4 << 30  # bytes that a header may declare
+HELD_OUT = 12  # one in this many training images is for validation: 5,000 of MNIST's 60,000
 
 Split = Literal["train", "test", "fit", "validation"]
 
@@ -51,7 +51,7 @@ class DigitBank:
 
 @dataclass(frozen=True)
 class _Family:
-    """How the files of a digit set are called; `{part}` is one of `parts`, training first."""
+    """Names of the files of a digit set; `{part}` is one of `parts`, training first."""
 
     images: str
     labels: str
@@ -78,14 +78,14 @@ _BUNDLED = Path(__file__).parents[1] / "data"
 
 @dataclass(frozen=True)
 class _Set:
-    """The four arrays of a digit set, and what is derived from them."""
+    """The two parts of a digit set, and the splits that are derived from them."""
 
     train: DigitBank
     test: DigitBank
 
     @cached_property
     def fit(self) -> DigitBank:
-        """All training images but those for validation."""
+        """All training images except those for validation."""
         return _part(self.train, slice(-self._held_out))
 
     @cached_property
@@ -105,20 +105,20 @@ def _part(bank: DigitBank, part: slice) -> DigitBank:
 def load_digits(split: Split, folder: Path | None = None) -> DigitBank:
     """Load the digit images of a split.
 
-    'train' and 'test' are the set's own; 'fit' and 'validation' are all but the last twelfth of the training images,
-    and that twelfth. A set is read once in a process.
+    'train' and 'test' are the set's own splits. 'validation' is the last twelfth of the training images, 'fit' the
+    others. A set is read once per process.
 
     Parameters
     ----------
     folder
         Folder of IDX files, plain, .gz or .xz, under the names of MNIST (Fashion-MNIST and KMNIST use the same), QMNIST
-        or EMNIST; directly in it, in `raw/` or in `NAME/raw/`. Where it holds several sets of EMNIST, the folder
-        followed by the set's name, as in `raw/emnist-digits`. Without it, the bundled MNIST.
+        or EMNIST; directly in it, in `raw/` or in `NAME/raw/`. If it holds several sets of EMNIST, append the set's
+        name, as in `raw/emnist-digits`. None means the bundled MNIST.
 
     Raises
     ------
     InputError
-        The files are missing, damaged, or don't fit together.
+        There is no such split, or the files are missing, damaged, or inconsistent.
     """
     if split not in get_args(Split):
         raise InputError(f"no split {split!r}; there are 'train', 'test', 'fit' and 'validation'")
@@ -130,7 +130,7 @@ def load_digits(split: Split, folder: Path | None = None) -> DigitBank:
     return cast(DigitBank, getattr(digits, split))
 
 
-_lock = Lock()  # two threads that want the same set wait for one reading of it
+_lock = Lock()  # threads that need the same set wait until one of them has read it
 
 
 def _load(folder: Path | None) -> _Set:
@@ -147,12 +147,12 @@ def _read_set(folder: Path | None) -> _Set:
 
 
 def _path(folder: Path, stem: str) -> Path | None:
-    """The file of that name, the least compressed one where there are several."""
+    """The file of that name; the least compressed one if there are several."""
     return next((path for suffix in _SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
 
 
 def _sets_in(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Folder and family of every digit set of which at least one file is there."""
+    """Folder and family of every digit set with at least one file in the folder."""
     for name, family in _FAMILIES.items():
         stems = [stem.format(part=part) for stem in (family.images, family.labels) for part in family.parts]
         if any(_path(folder, stem) for stem in stems):
@@ -160,7 +160,7 @@ def _sets_in(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _find(folder: Path) -> tuple[Path, str]:
-    """Where the digit set that the user points at is, and its family."""
+    """Folder and family of the digit set that the user's path refers to."""
     try:
         if not folder.exists() and folder.name in _FAMILIES and folder.parent.is_dir():
             found = [(place, name) for place, name in _places(folder.parent) if name == folder.name]
@@ -204,7 +204,7 @@ def _combine(folder: Path, name: str) -> _Set:
     if classes > 2 * present + 10:  # some gaps are fine: EMNIST's letters start at 1, a small set may lack a few
         raise InputError(
             f"{_stem(folder, family.labels, family.parts[0])}: label {classes - 1} at index {train_labels.argmax()} is "
-            f"out of range: there are only {present} different labels, number them from 0 on"
+            f"out of range: there are only {present} different labels; number them from 0"
         )
     if (highest := int(test_labels.max())) >= classes:
         raise InputError(
@@ -219,7 +219,7 @@ def _combine(folder: Path, name: str) -> _Set:
 
 
 def _stem(folder: Path, stem: str, part: str) -> Path:
-    """Path of a file that must exist, as it is called there."""
+    """Path of a file that must exist, with its suffix."""
     name = stem.format(part=part)
     path = _path(folder, name)
     if path is None:
@@ -237,7 +237,7 @@ def _read_part(
     if not count:
         raise InputError(f"{images_path}: holds no image")
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-        raise InputError(f"{images_path}: images of {width} x {height} pixels; 1 to {MAX_SIDE} are possible")
+        raise InputError(f"{images_path}: images of {width} x {height} pixels; each side must have 1 to {MAX_SIDE}")
     if count != len(labels):
         raise InputError(f"{images_path}: {count} images, but {labels_path.name} holds {len(labels)} labels")
     if family.transposed:
@@ -254,7 +254,7 @@ def _read_labels(path: Path) -> NDArray[np.uint8]:
         return _read_idx(path, 1, "u1").astype(np.uint8, copy=False)
     table = _read_idx(path, 2, ">i4")
     if not table.shape[1]:
-        raise InputError(f"{path}: a table without columns; the first should be the label")
+        raise InputError(f"{path}: the table has no columns; the first should be the label")
     labels = table[:, 0]
     wrong = np.flatnonzero((labels < 0) | (labels > 255))
     if len(wrong):
@@ -263,7 +263,7 @@ def _read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_idx(path: Path, dimensions: int, kind: Literal["u1", ">i4"]) -> NDArray[Any]:
-    """One IDX array; never more of the file is decompressed than its header promises, and a byte."""
+    """Read one IDX array; at most one byte more than its header declares is decompressed."""
     code = 0x0C if kind == ">i4" else 0x08
     try:
         with _open(path) as file:
@@ -274,12 +274,12 @@ def _read_idx(path: Path, dimensions: int, kind: Literal["u1", ">i4"]) -> NDArra
                     f"{path}: starts with 0x{header[:4].hex()}; an IDX file of its kind with 0x{magic.hex()}"
                 )
             if len(header) < 4 + 4 * dimensions:
-                raise InputError(f"{path}: truncated: {len(header)} bytes are less than its header")
+                raise InputError(f"{path}: truncated: {len(header)} bytes are fewer than its header needs")
             shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
             promised = math.prod(shape) * np.dtype(kind).itemsize
             claim = f"the header promises {' x '.join(map(str, shape))} values, {promised:,} bytes"
             if promised > MAX_BYTES:
-                raise InputError(f"{path}: {claim}; at most {MAX_BYTES:,} are possible")
+                raise InputError(f"{path}: {claim}; at most {MAX_BYTES:,} are allowed")
             content = bytearray()
             while len(content) <= promised and (chunk := file.read(min(1 << 20, promised + 1 - len(content)))):
                 content += chunk
@@ -308,17 +308,17 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def ink_boxes(images: NDArray[np.uint8]) -> tuple[NDArray[np.int16], NDArray[np.intp]]:
-    """Find the tight box of each image's ink.
+    """Find the tight box of the ink in each of the images, uint8 (M, H, W).
 
     Returns
     -------
     boxes : int16 (M, 4)
         x0, y0, x1, y1; x1 and y1 are exclusive.
     blank : intp (b,)
-        Indices of the images without ink; their boxes mean nothing.
+        Indices of the images without ink; their boxes are meaningless.
     """
     _, height, width = images.shape
-    step = max(1, (1 << 22) // (height * width))  # images at a time: temporaries stay at a few megabytes
+    step = max(1, (1 << 22) // (height * width))  # images at a time, so that temporaries take only a few megabytes
     chunks = [images[start : start + step] for start in range(0, len(images), step)]
     columns = np.concatenate([chunk.max(axis=1) for chunk in chunks]) >= INK
     rows = np.concatenate([chunk.max(axis=2) for chunk in chunks]) >= INK

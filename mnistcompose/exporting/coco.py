@@ -1,4 +1,4 @@
-"""COCO: a box a digit, in JSON, and the images as PNG files."""
+"""COCO: one box per digit, in JSON, and the images as PNG files."""
 
 import json
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ HALF = 128  # of a mask's 255
 
 
 def check(_source: Source) -> None:
-    """Take anything."""
+    """Accept every dataset."""
 
 
 def sample_bytes(_source: Source) -> int:
-    """A block of the disk."""
+    """Bytes of one disk block."""
     return 4096
 
 
@@ -70,7 +70,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 
 def _annotations(index: int, values: dict[str, Any], masks: NDArray[np.uint8] | None) -> Iterator[dict[str, Any]]:
-    """Each digit's box and mask; numbered from 1, since COCO's own evaluation takes 0 for none."""
+    """Each digit's box and mask; ids start at 1, since COCO's own evaluation treats 0 as none."""
     slots = len(values["digits"])
     for slot, (digit, (x0, y0, x1, y1)) in enumerate(zip(values["digits"], values["box"], strict=True)):
         if digit == ABSENT:
@@ -91,7 +91,7 @@ def _annotations(index: int, values: dict[str, Any], masks: NDArray[np.uint8] | 
 
 
 def _segmentation(mask: NDArray[np.uint8]) -> dict[str, Any]:
-    """Pixels that a digit covers by half at least, as COCO's runs: column by column, off and on in turn."""
+    """Pixels that a digit covers at least by half, as COCO's runs: column by column, off and on in turn."""
     on = mask.T.ravel() >= HALF
     edges = np.flatnonzero(np.diff(on, prepend=False)).tolist()
     runs = [stop - start for start, stop in pairwise([0, *edges, on.size])]
@@ -112,6 +112,6 @@ def usage(source: Source) -> str:
 
 
 def record_set(_source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images; Croissant would have to join them with their annotations."""
+    """The images alone: Croissant would have to join them with their annotations."""
     files = f"{split}-images"
     return [image_set(files, f"The images of {split}.", f"{split}/*.png")], []

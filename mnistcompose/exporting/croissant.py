@@ -67,15 +67,15 @@ _ENCODINGS = {
 def croissant(folder: Path, source: Source, kind: FormatName, fmt: Format, leave_out: Collection[str] = ()) -> str:
     """JSON-LD text that describes an export.
 
-    Images of a folder of their own are told as a set; of every other file the hash is given. The date is that of
-    SOURCE_DATE_EPOCH, where that is set: then the same export gives the same text.
+    PNG files are described as a set; every other file is listed with its hash. If SOURCE_DATE_EPOCH is set, it gives
+    the date, so that the same export gives the same text.
 
     Parameters
     ----------
     folder
-        Where the export's files lie.
+        Folder of the export's files.
     leave_out
-        Names of files that are no data.
+        Names of files that are not data.
     """
     objects = [
         _file_object(path, folder)
@@ -111,7 +111,7 @@ def is_mnist(source: Source) -> bool:
 
 
 def describe(source: Source, kind: FormatName) -> str:
-    """Say in a paragraph what an export is."""
+    """Describe an export in one paragraph."""
     manifest = source.manifest
     digests = "; ".join(f"{split} {manifest.splits[split].digest}" for split in source.splits)
     counts = " and ".join(f"{source.count(split):,} {split}" for split in source.splits)

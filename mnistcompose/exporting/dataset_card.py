@@ -25,7 +25,7 @@ _SIZES = (
 
 
 def card(source: Source, kind: FormatName, fmt: Format) -> str:
-    """Markdown text: what the dataset is, how it is read, and how it is made again."""
+    """Markdown text: what the dataset is, how to read it, and how to make it again."""
     metadata = yaml.safe_dump(_metadata(source, fmt), sort_keys=False, allow_unicode=True)
     return f"---\n{metadata}---\n\n{_text(source, kind, fmt)}"
 
@@ -92,7 +92,7 @@ bytes of their images and then their labels as little-endian 64-bit integers. It
 
 ## Read it
 
-`folder` is where this file lies.
+`folder` is the folder of this file.
 
 {fmt.usage(source)}
 
@@ -136,7 +136,7 @@ def _digits(source: Source) -> str:
 
 
 def _commands(source: Source, kind: FormatName) -> str:
-    """Build and export, as a shell takes them, in the export's folder."""
+    """Shell commands that build and export the dataset, for the export's folder."""
     manifest, name = source.manifest, source.spec.name
     bundled = name in bundled_names() and load_spec(name).digest == source.spec.digest
     counts = " ".join(f"--{split} {entry.count}" for split, entry in manifest.splits.items())

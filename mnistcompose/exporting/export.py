@@ -1,4 +1,4 @@
-"""Write a built dataset in another format, shard by shard, into a folder that appears when it is whole."""
+"""Write a built dataset in another format, shard by shard, into a folder that appears when it is complete."""
 
 import json
 import os
@@ -46,9 +46,9 @@ class ExportReport:
     root
         The folder.
     counts, digests
-        Number of images, and digest, of each split: what was read has the digests of the manifest.
+        Number of images and digest of each split; the digests of what was read equal those of the manifest.
     files, bytes
-        Number of files, and their size.
+        Number of files, and their total size.
     """
 
     root: Path
@@ -71,33 +71,33 @@ def export(
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Write a dataset's splits in another format, with a dataset card and Croissant metadata beside.
+    """Write a dataset's splits in another format, with a dataset card and Croissant metadata.
 
-    At most two shards are in memory, however large the dataset. What is read is hashed, and compared with the manifest.
+    At most two shards are in memory at once. Every shard is hashed and compared with the manifest.
 
     Parameters
     ----------
     root
         The dataset's folder, or a URL that fsspec knows.
     out
-        The folder to make, on this machine. Until it is whole it is called `OUT.export.tmp`.
+        The folder to create, on this machine. Until it is complete, it is named `OUT.export.tmp`.
     kind
         'idx', 'webdataset', 'parquet', 'png', 'npz' or 'coco'.
     splits
-        Which ones; a split without images is left out.
+        Splits to export; a split without images is left out.
     per_tar
-        Samples in a tar of 'webdataset'.
+        Samples per tar file, for 'webdataset'.
     force
-        Replace an export that is there. Files that are no part of one are never removed.
+        Replace an existing export. Files that are not part of an export are never removed.
     progress
-        Called with the number of images of each shard that is done.
+        Called with the number of images of each finished shard.
 
     Raises
     ------
     InputError
-        Something asked for cannot be; nothing has been written.
+        An argument cannot be used; nothing has been written.
     BuildError
-        A shard is damaged, or the disk refuses; nothing is left of it.
+        A shard is damaged, or a file cannot be written; no part of the export is left.
     """
     begun = perf_counter()
     if isinstance(out, str) and "://" in out:
@@ -148,7 +148,7 @@ def _source(root: Path, splits: Sequence[SplitName], per_tar: int) -> Source:
 def _write_split(
     root: Path, folder: Path, fmt: Format, source: Source, split: SplitName, progress: Progress | None
 ) -> None:
-    """Give a split's shards to the format; they have the split's digest, and all of them were taken."""
+    """Pass a split's shards to the format; check that it took all of them, and that they have the split's digest."""
     entry = source.manifest.splits[split]
     blocks: list[str] = []
 
@@ -169,7 +169,7 @@ def _write_split(
 
 
 def _read(root: Path, entry: ShardEntry) -> Shard:
-    """Read a shard, which is the one that the manifest means."""
+    """Read a shard, and check that it is the one in the manifest."""
     path = root / entry.name
     shard = read_shard(path, entry.sha256)
     if (shard.split, shard.first, len(shard)) != (entry.split, entry.first, entry.count):
@@ -183,12 +183,12 @@ def _read(root: Path, entry: ShardEntry) -> Shard:
 
 
 def _check_target(out: Path, force: bool) -> None:
-    """Refuse a folder that holds something; with force, only what is no part of an export."""
+    """Reject a folder that is not empty; with `force`, only one with files that are not part of an export."""
     with failing("use", out):
         if not out.exists():
             return
         if not out.is_dir():
-            raise InputError(f"{out}: a file; give a folder that does not exist yet, or is empty")
+            raise InputError(f"{out}: is a file; give a folder that does not exist yet, or is empty")
         names = sorted(entry.name for entry in out.iterdir())
     if not names:
         return
@@ -206,7 +206,7 @@ def _check_target(out: Path, force: bool) -> None:
 
 
 def _marked(folder: Path) -> dict[str, Any] | None:
-    """What a folder says of the export in it."""
+    """What a folder's `export.json` says; None if there is none, or it is damaged."""
     path = folder / EXPORT
     try:
         fields = json.loads(path.read_bytes()) if path.is_file() else None
@@ -234,7 +234,7 @@ def _mark(folder: Path, source: Source, kind: FormatName) -> None:
 
 
 def _check_space(out: Path, fmt: Format, source: Source) -> None:
-    """Refuse what the disk cannot hold."""
+    """Reject an export that is larger than the free space of the disk."""
     size = sum(map(source.count, source.splits)) * fmt.sample_bytes(source)
     with failing("use", out):
         free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.exists())).free
@@ -246,18 +246,18 @@ def _check_space(out: Path, fmt: Format, source: Source) -> None:
 
 @contextmanager
 def _made_aside(out: Path, force: bool) -> Iterator[Path]:
-    """Give a folder beside the target, which takes the target's name when all goes well, and is gone when not."""
+    """Yield a folder next to the target; it gets the target's name on success, and is removed on failure."""
     aside, old = (out.with_name(f"{out.name}.export.{word}") for word in ("tmp", "old"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out.with_name(f"{out.name}.export.lock"), f"{out}: another export is writing to it"):
-        _check_target(out, force)  # again, now that nobody else writes
+        _check_target(out, force)  # again, now that no other export writes
         for left in (aside, old):
             _remove_left(left)
         aside.mkdir()
         try:
-            (aside / EXPORT).write_text("{}\n")  # so that the next export knows what it may remove, should this one die
+            (aside / EXPORT).write_text("{}\n")  # lets the next export remove the folder if this one is killed
             yield aside
-            os.sync()  # the name stands for what is on the disk, also after a power cut
+            os.sync()  # the name implies that all is on the disk, even after a power cut
             if out.exists():
                 out.replace(old)
             aside.replace(out)
@@ -268,9 +268,9 @@ def _made_aside(out: Path, force: bool) -> Iterator[Path]:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove what an export that was killed left."""
+    """Remove the folder that a killed export left."""
     if not folder.exists():
         return
     if _marked(folder) is None and any(folder.iterdir()):
-        raise InputError(f"{folder}: in the way, and no export's; move it away")
+        raise InputError(f"{folder}: is in the way, and not from an export; move it away")
     shutil.rmtree(folder)

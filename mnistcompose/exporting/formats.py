@@ -1,4 +1,4 @@
-"""Other forms of a built dataset, a module each: what it can hold, how it is written, and how it is read.
+"""Export formats, one module each: what a format can hold, how it is written, and how it is read.
 
 A format is a module with the attributes of `Format`.
 """
@@ -16,12 +16,12 @@ FormatName = Literal["idx", "webdataset", "parquet", "png", "npz", "coco"]
 
 
 class Format(Protocol):
-    """What a format's module has.
+    """The interface of a format's module.
 
     Attributes
     ----------
     DATA
-        Pattern of a split's files for Hugging Face's `load_dataset`, with `{split}`; None where it can't read them.
+        Pattern of a split's files for Hugging Face's `load_dataset`, with `{split}`; None if it cannot read them.
     TASKS
         Hugging Face's names of the tasks that the format is for.
     """
@@ -33,19 +33,19 @@ class Format(Protocol):
     def TASKS(self) -> tuple[str, ...]: ...  # noqa: D102, N802
 
     def check(self, source: Source) -> None:
-        """Raise `InputError` where the format cannot hold such a dataset, or the package that writes it is missing."""
+        """Raise `InputError` if the format cannot hold the dataset, or the package that writes it is missing."""
 
     def sample_bytes(self, source: Source) -> int:
-        """Bytes that a sample needs at least on the disk, while it is written."""
+        """Least number of bytes per sample that writing needs on the disk."""
 
     def write(self, folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-        """Write a split into a folder; every shard is in memory once, and one at a time."""
+        """Write a split into a folder; the shards are read once, one at a time."""
 
     def usage(self, source: Source) -> str:
-        """Markdown that says what is in the folder, and how it is read."""
+        """Markdown text: what is in the folder, and how to read it."""
 
     def record_set(self, source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Croissant's sets of files, and fields, of a split's records; both empty where it can't read them."""
+        """Croissant's sets of files, and fields, of a split's records; both are empty if it cannot read them."""
 
 
 def load_format(name: str) -> Format:

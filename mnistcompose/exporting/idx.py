@@ -1,6 +1,6 @@
 """IDX, the format of MNIST itself, under the names that torchvision looks for.
 
-MNIST's labels are bytes; numbers above 255 take the form of QMNIST, whose labels are 32-bit integers.
+MNIST's labels are bytes; larger numbers are written in the form of QMNIST, whose labels are 32-bit integers.
 """
 
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ DATA = None
 TASKS = ("image-classification",)
 
 _TYPES = {"|u1": (0x08, "ubyte"), "<i4": (0x0C, "int"), "<f4": (0x0D, "float")}
-_MAX = 2**32 - 1  # samples that a header can promise
+_MAX = 2**32 - 1  # samples that a header can declare
 
 
 def check(source: Source) -> None:
-    """Refuse colours, labels and counts that torchvision's classes, or IDX, have no room for."""
+    """Reject colours, labels and counts that do not fit into IDX or torchvision's classes."""
     if source.spec.output.channels > 1:
         raise InputError(f"{source.spec.name}: MNIST's classes read grey images, not colour; use png, npz or parquet")
     if source.numbers > 2**31:
-        raise InputError(f"{source.spec.name}: IDX has no integers for {source.numbers:,} numbers; use npz or parquet")
+        raise InputError(f"{source.spec.name}: {source.numbers:,} numbers exceed IDX's integers; use npz or parquet")
     if (most := max(map(source.count, source.splits))) > _MAX:
-        raise InputError(f"{source.spec.name}: {most:,} images; an IDX file holds {_MAX:,} at the most")
+        raise InputError(f"{source.spec.name}: {most:,} images; an IDX file holds at most {_MAX:,}")
 
 
 def sample_bytes(source: Source) -> int:
-    """Those of a shard."""
+    """Bytes of a sample, as in a shard."""
     return source.form.sample_bytes
 
 
@@ -42,7 +42,7 @@ def _as_mnist(source: Source) -> bool:
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write images and labels, and a file a factor."""
+    """Write images, labels, and one file per factor."""
     count, slots = source.count(split), source.slots
     table: tuple[int, ...] = ()
     if _as_mnist(source):
@@ -67,15 +67,15 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 
 def _labels(shard: Shard, table: bool) -> NDArray[Any]:
-    """The numbers; in a table, as QMNIST's, beside their digits."""
+    """The numbers; in a table, as in QMNIST, followed by their digits."""
     return np.column_stack([shard.labels, shard.digits]) if table else shard.labels
 
 
 def usage(source: Source) -> str:
-    """Say which of torchvision's classes reads it."""
+    """Describe how torchvision reads the files."""
     if _as_mnist(source):
         code = "MNIST(folder, train=True)                    # and train=False: 8-bit images and the numbers"
-        note = "torchvision's class wants the files of both splits."
+        note = "torchvision's class needs the files of both splits."
     else:
         code = (
             'QMNIST(folder, what="train")                 # and "test": 8-bit images and the numbers\n'
@@ -87,10 +87,10 @@ def usage(source: Source) -> str:
         )
     return (
         f"```python\nfrom torchvision.datasets import MNIST, QMNIST\n\n{code}\n```\n\n{note}\n\n"
-        "`factors/` holds the factors as IDX files of as many dimensions as their names say, big-endian."
+        "`factors/` holds the factors as big-endian IDX files; their names give the number of dimensions."
     )
 
 
 def record_set(_source: Source, _split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Croissant knows no IDX."""
+    """Return two empty lists: Croissant cannot describe IDX."""
     return [], []

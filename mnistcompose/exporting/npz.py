@@ -20,16 +20,16 @@ _PIECE = 1 << 22  # bytes that are copied at once
 
 
 def check(_source: Source) -> None:
-    """Take anything."""
+    """Accept every dataset."""
 
 
 def sample_bytes(source: Source) -> int:
-    """Once as columns, and once in the archive."""
+    """Bytes of a sample, once as temporary columns, and once in the archive."""
     return 2 * source.form.sample_bytes
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write `train.npz` or `test.npz`: an archive is written array by array, so that these are laid aside first."""
+    """Write `train.npz` or `test.npz`; its arrays are collected in temporary files, since each is written whole."""
     with TemporaryDirectory(dir=folder) as aside:
         paths = {name: Path(aside) / f"{name}.npy" for name in source.form.columns}
         with ExitStack() as stack:
@@ -50,7 +50,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 
 def usage(source: Source) -> str:
-    """Say how NumPy reads it."""
+    """Describe how NumPy reads the files."""
     shape = ", ".join(map(str, source.form.image))
     masks = " So are the masks, uint8 (N, k, height, width)." if source.form.masks else ""
     return (
@@ -63,5 +63,5 @@ def usage(source: Source) -> str:
 
 
 def record_set(_source: Source, _split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Croissant knows no NPZ."""
+    """Return two empty lists: Croissant cannot describe NPZ."""
     return [], []

@@ -1,4 +1,4 @@
-"""Parquet, with the metadata by which Hugging Face's `datasets` gives images, numbers and factors."""
+"""Parquet, with metadata that lets Hugging Face's `datasets` return images, numbers and factors."""
 
 import json
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 DATA = "data/{split}-*.parquet"
 TASKS = ("image-classification",)
 
-_ROWS = 500_000  # of a file: some 400 MB
+_ROWS = 500_000  # per file: about 400 MB
 _NAMED = 10_000  # numbers that the metadata lists by name
 
 
 def check(_source: Source) -> None:
-    """Refuse to begin without pyarrow."""
+    """Check that pyarrow is installed."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
@@ -31,12 +31,12 @@ def check(_source: Source) -> None:
 
 
 def sample_bytes(_source: Source) -> int:
-    """The least that a PNG file takes, and the factors, compressed."""
+    """Bytes of the smallest PNG file and of the compressed factors."""
     return 200
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write `data/train-00000-of-00001.parquet` and so on, row groups of a thousand samples."""
+    """Write `data/train-00000-of-00001.parquet` and so on, in row groups of a thousand samples."""
     import pyarrow.parquet as pq
 
     (folder / "data").mkdir(exist_ok=True)
@@ -46,12 +46,12 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
         path = folder / "data" / f"{split}-{number:05d}-of-{total:05d}.parquet"
         with path.open("xb") as file, pq.ParquetWriter(file, schema, use_dictionary=False) as writer:
             for shard in pieces:
-                for start in range(0, len(shard), BLOCK):  # not a shard's images at once, encoded
+                for start in range(0, len(shard), BLOCK):  # so that only a block's encoded images are in memory
                     writer.write_table(_table(shard, slice(start, start + BLOCK), schema))
 
 
 def _schema(source: Source) -> "pa.Schema":
-    """Columns, with the features they are for `datasets`."""
+    """Columns, and the features that `datasets` reads them as."""
     import pyarrow as pa
 
     types = {name: column_type(name, source.form) for name in FACTORS}
@@ -72,7 +72,7 @@ def _label(source: Source) -> dict[str, Any]:
 
 
 def _nested(kind: "pa.DataType", shape: tuple[int, ...]) -> "pa.DataType":
-    """Lists of that shape."""
+    """Type of nested lists of that shape."""
     import pyarrow as pa
 
     for size in reversed(shape):
@@ -81,7 +81,7 @@ def _nested(kind: "pa.DataType", shape: tuple[int, ...]) -> "pa.DataType":
 
 
 def _feature(dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The same for `datasets`, whose versions before 4 call a list a sequence."""
+    """The same type for `datasets`; its versions before 4 call a list a sequence."""
     feature: dict[str, Any] = {"_type": "Value", "dtype": dtype}
     for size in reversed(shape):
         feature = {"_type": "Sequence", "feature": feature, "length": size}
@@ -110,17 +110,17 @@ def _column(array: NDArray[Any]) -> "pa.Array":
 
 
 def usage(_source: Source) -> str:
-    """Say how Hugging Face's datasets read it."""
+    """Describe how Hugging Face's datasets reads the files."""
     return (
         "```python\nfrom datasets import load_dataset\n\n"
         'train = load_dataset(folder, split="train")\n'
-        "train[0]   # image: a picture of Pillow's, label: the number, and the factors\n"
+        "train[0]   # image: a Pillow image, label: the number, and the factors\n"
         "```"
     )
 
 
 def record_set(source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The columns that are one value a sample, and the digits."""
+    """The images, the numbers, and the factors with one value per digit."""
     files = f"{split}-files"
     file_set = {
         "@type": "cr:FileSet",

@@ -1,4 +1,4 @@
-"""PNG files in a folder a number, as torchvision's `ImageFolder` reads them, with a table of the factors beside."""
+"""PNG files in one folder per number, as torchvision's `ImageFolder` reads them, and a table of the factors."""
 
 import csv
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ _MAX = 100_000  # folders
 
 
 def check(source: Source) -> None:
-    """Refuse to make millions of folders."""
+    """Reject a dataset that needs too many folders."""
     if source.numbers > _MAX:
         raise InputError(
-            f"{source.spec.name}: png makes a folder a number, and {source.numbers:,} are more than {_MAX:,}; use "
+            f"{source.spec.name}: png makes one folder per number, and {source.numbers:,} are more than {_MAX:,}; use "
             "webdataset"
         )
 
 
 def sample_bytes(_source: Source) -> int:
-    """A block of the disk."""
+    """Bytes of one disk block."""
     return 4096
 
 
@@ -35,7 +35,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
     """Write `train/007/0000000012.png` and so on, and `train/metadata.csv`."""
     root = folder / split
     names = [source.number_name(number) for number in range(source.numbers)]
-    for name in names:  # also where no image has that number: readers number the folders
+    for name in names:  # also for numbers without images: readers number the folders
         (root / name).mkdir(parents=True)
     with (root / "metadata.csv").open("x", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -50,7 +50,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 
 def _columns(source: Source) -> list[str]:
-    """Headings of the factors: one a digit, or several, as in `rotation_0`, `center_x_0`, `center_y_0`."""
+    """Headings of the factors: one or several per digit, as in `rotation_0`, `center_x_0`, `center_y_0`."""
     assert all(np.prod(column_type(name, SampleSchema(1))[1]) == len(PARTS.get(name, [""])) for name in FACTORS)  # noqa: S101
     return [
         "_".join(filter(None, (name, part, str(slot))))
@@ -61,20 +61,20 @@ def _columns(source: Source) -> list[str]:
 
 
 def usage(source: Source) -> str:
-    """Say how torchvision reads it."""
+    """Describe how torchvision reads the files."""
     return (
         "```python\nfrom torchvision.datasets import ImageFolder\n\n"
         f'ImageFolder(folder + "/{source.splits[0]}", allow_empty=True)   # RGB images, and the numbers\n```\n\n'
         f"There is a folder for each of the {source.numbers:,} numbers, so that a folder's place is its number; "
         "`allow_empty` is needed where a number has no image. `metadata.csv` in each split's folder holds the factors "
-        "of every file, a column a digit."
+        "of every file, one column per digit."
     )
 
 
 def record_set(_source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Images by their content, numbers by their folder."""
+    """The images from the files' content, and the numbers from the folders' names."""
     files = f"{split}-images"
-    file_set = image_set(files, f"The images of {split}, in a folder a number.", f"{split}/*/*.png")
+    file_set = image_set(files, f"The images of {split}, in one folder per number.", f"{split}/*/*.png")
     image = {"fileSet": {"@id": files}, "extract": {"fileProperty": "content"}}
     number = {
         "fileSet": {"@id": files},

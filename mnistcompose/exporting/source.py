@@ -1,4 +1,4 @@
-"""What all formats are made from: a dataset, its shards, and their samples one by one."""
+"""The input of all formats: a dataset, its shards, and their samples one by one."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ..storage.manifest import Manifest
 from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
 
 FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
-PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors that are several numbers a digit
+PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors with several numbers per digit
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Source:
     splits
         The splits to export, none of them empty.
     per_tar
-        Samples in a tar.
+        Samples per tar file.
     """
 
     manifest: Manifest
@@ -62,7 +62,7 @@ class Source:
         return self.manifest.splits[split].count
 
     def number_name(self, number: int) -> str:
-        """Write a number with leading zeros, so that the names of all have one order as words and as numbers."""
+        """Write a number with leading zeros, so that names sort in the order of the numbers."""
         return f"{number:0{len(str(self.numbers - 1))}d}"
 
 
@@ -79,7 +79,7 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 
 def image_set(name: str, description: str, pattern: str) -> dict[str, Any]:
-    """Croissant's set of PNG files."""
+    """Croissant metadata of a set of PNG files."""
     return {
         "@type": "cr:FileSet",
         "@id": name,
@@ -91,19 +91,19 @@ def image_set(name: str, description: str, pattern: str) -> dict[str, Any]:
 
 
 def decimals(array: NDArray[Any]) -> NDArray[Any]:
-    """Give numbers that print as short as they can: the shortest decimals that are the same in 32 bits."""
+    """Convert float32 to float64 values that print as the shortest decimals with the same float32 value."""
     return array.astype("U").astype(np.float64) if array.dtype == np.float32 else array
 
 
 def factors(shard: Shard) -> Iterator[dict[str, Any]]:
-    """Each sample's factors, as JSON can hold them: a value, or several, a digit."""
+    """Each sample's factors, as JSON can hold them: one or several values per digit."""
     columns = [decimals(getattr(shard, name)).tolist() for name in FACTORS]
     for values in zip(*columns, strict=True):
         yield dict(zip(FACTORS, values, strict=True))
 
 
 def files_of(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Iterator[Shard]]]:
-    """Distribute samples to files of `size`: a file's number, and its samples in pieces."""
+    """Distribute samples to files of `size` samples; yield each file's number, and its samples in pieces."""
     for number, pieces in groupby(_cut(shards, size), itemgetter(0)):
         yield number, (shard for _, shard in pieces)
 

@@ -17,16 +17,16 @@ _DIGITS = 6  # of a tar's number
 
 
 def check(_source: Source) -> None:
-    """Take anything."""
+    """Accept every dataset."""
 
 
 def sample_bytes(_source: Source) -> int:
-    """Three members of a header and at least a block each."""
+    """Bytes of three members, each of a header and at least one block."""
     return 3 * (512 + 512)
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write tars of `per_tar` samples; of their members nothing depends on time or user."""
+    """Write tars of `per_tar` samples; their members do not depend on time or user."""
     for number, pieces in files_of(shards, source.per_tar):
         with tarfile.open(folder / _name(split, number), "x", format=tarfile.USTAR_FORMAT) as tar:
             for shard in pieces:
@@ -50,7 +50,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def usage(source: Source) -> str:
-    """Say how webdataset reads it."""
+    """Describe how webdataset reads the files."""
     split = source.splits[0]
     last = (source.count(split) - 1) // source.per_tar
     pixels, shape = "l" if source.spec.output.channels == 1 else "rgb", ", ".join(map(str, source.form.image))
@@ -65,5 +65,5 @@ def usage(source: Source) -> str:
 
 
 def record_set(_source: Source, _split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Croissant would have to join three members a sample, unpacked."""
+    """Return two empty lists: Croissant would have to join three unpacked members per sample."""
     return [], []

@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 SIZE = 28  # pixels, both sides of an image unless a layout says otherwise
 MAX_SIDE = 256  # pixels
-UNIT = 20  # canvas pixels a slot unit: the nominal height of an MNIST digit
+UNIT = 20  # canvas pixels per slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
 SMALLEST = 0.32  # slot units: below it, some of MNIST's ones leave no ink when fitted with their proportions
@@ -57,13 +57,13 @@ class Normal(_Model):
 
 
 class Choice(_Model):
-    """One of the listed values, each as likely; a value may be listed twice to weigh more."""
+    """One of the listed values, all equally likely; a value that is listed twice is twice as likely."""
 
     choice: tuple[Number, ...] = Field(min_length=1, max_length=256, description="the values to choose from")
 
 
 def _kind(value: object) -> str | None:
-    """Which form of a varying quantity this is, by its look; None sends a user the list of forms."""
+    """Form of a varying quantity, from its type or keys; with None, the error lists the forms."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     keys = value if isinstance(value, Mapping) else type(value).model_fields if isinstance(value, BaseModel) else ()
@@ -99,7 +99,7 @@ def support(quantity: float | Uniform | Normal | Choice) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Within:
-    """Bounds of all values that a quantity can take; in the JSON Schema they are those of its plain number."""
+    """Bounds of all values that a quantity can take; in the JSON Schema they apply to a plain number."""
 
     lowest: float
     highest: float
@@ -131,7 +131,7 @@ FlipName = Literal["none", "horizontal", "vertical", "both"]
 
 
 class FlipChoice(_Model):
-    """One of the listed flips, each as likely."""
+    """One of the listed flips, all equally likely."""
 
     choice: tuple[FlipName, ...] = Field(min_length=1, max_length=256, description="the flips to choose from")
 
@@ -147,7 +147,7 @@ class Fit(_Model):
 
 
 def _shape(value: object) -> str:
-    """Tell a plain word from a mapping, so that an error speaks of the form that was meant."""
+    """Distinguish a plain word from a mapping, so that an error describes the form that was meant."""
     return "varying" if isinstance(value, Mapping | BaseModel) else "name"
 
 
@@ -157,7 +157,7 @@ WHITE: Color = (255, 255, 255)
 
 
 class TintChoice(_Model):
-    """One of the listed colours, each as likely."""
+    """One of the listed colours, all equally likely."""
 
     choice: tuple[Color, ...] = Field(min_length=1, max_length=256, description="the colours to choose from")
 
@@ -194,7 +194,7 @@ class Digit(_Model):
 
 
 class Slot(Digit):
-    """One digit's place. Whatever it leaves out comes from the dataset-wide `digit`."""
+    """One digit's place. Fields that it leaves out come from the dataset-wide `digit`."""
 
     center: tuple[Coordinate, Coordinate] = Field(
         description="[x, y] of the digit's centre, slot units (-10 to 10), y downwards; 1 slot unit = 20 pixels"
@@ -202,7 +202,7 @@ class Slot(Digit):
 
 
 class Noise(_Model):
-    """Noise on the finished 28 x 28 image: first gaussian, then impulse."""
+    """Noise on the finished image: first gaussian, then impulse."""
 
     gaussian: Grey = Field(
         default=0.0, description="standard deviation of additive noise in an image, grey levels (0 to 128)"
@@ -211,7 +211,7 @@ class Noise(_Model):
 
 
 class Window(_Model):
-    """A fixed part of the canvas, to whole pixels of it (0.05 slot units); what lies beyond is cut off."""
+    """A fixed part of the canvas, rounded to whole canvas pixels (0.05 slot units); ink outside it is cut off."""
 
     center: tuple[Coordinate, Coordinate] = Field(
         default=(0.0, 0.0), description="[x, y] of the window's centre, slot units (-10 to 10), y downwards"
@@ -230,7 +230,7 @@ class Window(_Model):
 
 
 class Output(_Model):
-    """What is made of the canvas: the part `crop`, stretched to `width` x `height`."""
+    """The image: the part `crop` of the canvas, stretched to `width` x `height`."""
 
     width: Side = Field(default=SIZE, description="width of the images, pixels (8 to 256)")
     height: Side = Field(default=SIZE, description="height of the images, pixels (8 to 256)")
@@ -241,12 +241,12 @@ class Output(_Model):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of an image as it is stored: height, width and, in colour, 3."""
+        """Shape of a stored image: height, width and, in colour, 3."""
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 
 def _disagreement(path: tuple[str | int, ...], message: str) -> PydanticCustomError:
-    """An error of several fields, told at one of them; the message names what it is about."""
+    """An error that concerns several fields, reported at one of them; the message names the field."""
     return PydanticCustomError("disagreement", "{message}", {"path": path, "message": message})
 
 
@@ -254,7 +254,7 @@ _SHARED = {"composite", "length", "distinct", "noise", "output"}  # fields of al
 
 
 class LengthChoice(_Model):
-    """One of the listed numbers of digits, each as likely."""
+    """One of the listed numbers of digits, all equally likely."""
 
     choice: tuple[Annotated[int, Strict(), Field(ge=1, le=MAX_SLOTS)], ...] = Field(
         min_length=1, max_length=256, description="the numbers of digits to choose from"
@@ -264,8 +264,8 @@ class LengthChoice(_Model):
 class LayoutSpec(_Model):
     """A dataset's layout.
 
-    Slot 0 is the most significant digit. `name`, `description` and the counts determine no pixels, so that 300 images
-    are a prefix of 60,000; all else does.
+    Slot 0 is the most significant digit. `name`, `description` and the counts do not affect pixels, so that 300 images
+    are a prefix of 60,000; all other fields do.
     """
 
     name: StrictStr = Field(
@@ -295,7 +295,7 @@ class LayoutSpec(_Model):
 
     @model_validator(mode="after")
     def _agrees(self) -> "LayoutSpec":
-        """What concerns several fields."""
+        """Check what concerns several fields."""
         if isinstance(self.length, LengthChoice) and max(self.length.choice) > len(self.slots):
             message = f"length: {max(self.length.choice)} digits need as many slots; there are {len(self.slots)}"
             raise _disagreement(("length", "choice"), message)
@@ -310,7 +310,7 @@ class LayoutSpec(_Model):
 
     @model_validator(mode="after")
     def _ink(self) -> "LayoutSpec":
-        """A narrow digit that keeps its proportions in too small a box would be thinner than a pixel."""
+        """Reject a box in which a narrow digit that keeps its proportions would be thinner than a pixel."""
         for index, slot in enumerate(self.placed):
             if isinstance(slot.size, Fit) and slot.size.keep_aspect:
                 least = min(slot.size.width, slot.size.height) * support(slot.scale)[0]
@@ -341,7 +341,7 @@ class LayoutSpec(_Model):
         """Sorted-key JSON of the pixel-determining fields, defaults left out.
 
         Two spellings of one layout (a value per slot, or dataset-wide) have the same canonical form, and an optional
-        field that is added later changes none.
+        field that is added later does not change it.
         """
         fields = {
             "slots": [slot.model_dump(exclude_defaults=True) for slot in self.placed],

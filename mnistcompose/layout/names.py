@@ -17,7 +17,7 @@ def spec_names() -> list[str]:
 
 
 def extra_names() -> list[str]:
-    """Names of the bundled layouts that are not the paper's, but for other tasks, or other people's datasets."""
+    """Names of the bundled layouts that are not from the paper: for other tasks, or like other authors' datasets."""
     return _names(files("mnistcompose.specs.extra"))
 
 
@@ -31,7 +31,13 @@ def _names(folder: Traversable) -> list[str]:
 
 
 def as_spec(layout: LayoutSpec | str | Path) -> LayoutSpec:
-    """Take a layout as it is, or load it by its name or path."""
+    """Return a layout as it is, or load it by its name or path.
+
+    Raises
+    ------
+    InputError
+        As `load_spec`.
+    """
     return layout if isinstance(layout, LayoutSpec) else load_spec(layout)
 
 
@@ -41,13 +47,13 @@ def load_spec(name_or_path: str | Path) -> LayoutSpec:
     Raises
     ------
     InputError
-        One line a problem: the file, the line, the field, its value and what is allowed.
+        The layout cannot be used; one line per problem: the file, the line, the field, its value and what is allowed.
     """
     return parse_spec(*read_source(name_or_path))
 
 
 def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
-    """Read the YAML text of a layout, which nothing has checked yet, and the name that its errors bear.
+    """Read the unchecked YAML text of a layout, and the name that its errors use.
 
     Raises
     ------
@@ -64,7 +70,7 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
     known = {name.upper(): name for name in bundled_names()}
     close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
     hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
-    raise InputError(f"{text!r} is neither a bundled dataset nor a file or folder that is there; {hint}")
+    raise InputError(f"{text!r} is neither a bundled dataset nor an existing file or folder; {hint}")
 
 
 def _read(path: Path) -> bytes:

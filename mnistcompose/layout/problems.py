@@ -1,4 +1,4 @@
-"""What is wrong with a layout, in words: one line per problem, with field, value and what would be right."""
+"""What is wrong with a layout, in words: one line per problem, with field, value and what is allowed."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +23,7 @@ class Problem:
     path
         Keys and indices that lead to the field, or to where a missing one should be; empty for the whole file.
     line
-        Where that is in the text, from 1; None where the text ends before anything could be found.
+        Line in the text, from 1; None if the problem has no line.
     message
         The field, its value and what is allowed, in one line.
     """
@@ -34,14 +34,14 @@ class Problem:
 
 
 class LayoutError(InputError):
-    """A layout's text cannot be used; as a message, one line a problem, each with the file and the line.
+    """A layout's text cannot be used; the message has one line per problem, with the file and the line.
 
     Attributes
     ----------
     problems
-        In the order of the message.
+        The problems, in the order of the message.
     data
-        What the YAML says, as far as it could be read at all.
+        The fields that were read from the YAML; None if it could not be read.
     """
 
     def __init__(self, source: str, problems: tuple[Problem, ...], data: Any = None) -> None:
@@ -67,11 +67,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-_TOLD = 20  # problems of one file
+_TOLD = 20  # problems that are reported of one file
 
 
 def explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> tuple[Problem, ...]:
-    """Leave out a problem of a whole that only repeats one of its parts', and all but a list's last missing item."""
+    """Explain problems, except those that repeat a problem of a part, and all but a list's last missing item."""
     located = [(_locate(problem.get("ctx", {}).get("path", problem["loc"]), lines), problem) for problem in problems]
     wholes = {path[:length] for path, _ in located for length in range(1, len(path))}
     lacking = {path: problem for path, problem in located if _lacks_item(problem)}
@@ -90,7 +90,7 @@ def _lacks_item(problem: Any) -> bool:
 
 
 def _locate(loc: FieldPath, lines: dict[FieldPath, int]) -> FieldPath:
-    """The part of pydantic's location that is in the file: it also names the members of unions, and missing keys."""
+    """The part of pydantic's location that is in the file; pydantic also names members of unions, and missing keys."""
     path: FieldPath = ()
     for part in loc:
         if (*path, part) in lines:
@@ -108,7 +108,7 @@ def _model_at(path: FieldPath) -> type[BaseModel]:
 
 
 def _meaning(path: FieldPath) -> str:
-    """What the schema says of a field; nothing of a list's items."""
+    """The schema's description of a field; empty for a list's items."""
     fields = {**_model_at(path[:-1]).model_fields, **Uniform.model_fields, **Normal.model_fields}
     return (fields[path[-1]].description or "") if path and path[-1] in fields else ""
 

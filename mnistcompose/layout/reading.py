@@ -1,4 +1,4 @@
-"""A layout from text, and back."""
+"""Layouts from text, and back."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from .yaml import dump_fields, parse_yaml
 
 
 def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
-    """Make a layout of YAML text; `source` is the name that errors bear.
+    """Make a layout from YAML text; `source` is the name that errors use.
 
     Raises
     ------
     LayoutError
-        An InputError; as `load_spec`.
+        An InputError, with the lines that `load_spec` describes.
     """
     data, lines = parse_yaml(content, source)
     if not isinstance(data, dict):
@@ -31,17 +31,17 @@ def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
 
 
 def read_fields(content: bytes | str, source: str = "<spec>") -> Any:
-    """Read what YAML text says, unchecked: any value, for a layout a mapping.
+    """Read YAML text without checking the fields: any value, for a layout a mapping.
 
     Raises
     ------
     LayoutError
-        It is not the YAML that a layout may be written in.
+        The text is not valid YAML, or uses what a layout may not.
     """
     return parse_yaml(content, source)[0]
 
 
 def dump_spec(spec: LayoutSpec) -> str:
     """YAML text of a layout; `parse_spec` reads it back to an equal layout."""
-    # a slot may set a default against the dataset's value
+    # exclude_unset: a slot may set a default that overrides the dataset's value
     return dump_fields(spec.model_dump(mode="json", exclude_unset=True))

@@ -11,7 +11,7 @@ MAX_BYTES = 1 << 20
 
 
 def dump_fields(fields: Mapping[str, Any]) -> str:
-    """YAML text of a layout's fields, which nothing has checked."""
+    """YAML text of a layout's fields, without checking them."""
     return yaml.dump(dict(fields), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
@@ -28,9 +28,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                shown = (
-                    f"{key.value!r:.40} is none" if isinstance(key, yaml.ScalarNode) else "a list or mapping is none"
-                )
+                shown = f"{key.value!r:.40} is not" if isinstance(key, yaml.ScalarNode) else "a list or mapping is not"
                 raise yaml.MarkedYAMLError(problem=f"a key should be a word; {shown}", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
@@ -39,7 +37,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
-    """Tell short lists and quantities, which a person writes on one line."""
+    """Whether a value is a short list or a quantity, which people write on one line."""
     if isinstance(value, Mapping):
         return (
             not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
@@ -49,7 +47,7 @@ def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper with what is short on one line."""
+    """SafeDumper that writes short values on one line."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
         return super().represent_sequence(tag, sequence, flow_style or on_one_line(sequence))
@@ -76,7 +74,13 @@ def _node_lines(node: yaml.Node | None, path: FieldPath = ()) -> Iterator[tuple[
 
 
 def parse_yaml(content: bytes | str, source: str) -> tuple[Any, dict[FieldPath, int]]:
-    """Fields of a YAML document, and the line of each."""
+    """Fields of a YAML document, and the line of each.
+
+    Raises
+    ------
+    LayoutError
+        The text is not valid YAML, or uses what a layout may not.
+    """
     try:
         loader = _Loader(content)
         node = loader.get_single_node()
@@ -105,7 +109,7 @@ _YAML_WORDS_AT_ITS_BEGIN = {
 
 
 def _in_plain_words(error: yaml.MarkedYAMLError) -> tuple[yaml.Mark | None, str]:
-    """Where a YAML error is, and what is wrong there."""
+    """Position of a YAML error, and what is wrong there."""
     problem, found = error.problem or "", error.problem_mark or error.context_mark
     for mark, known in (found, _YAML_WORDS), (error.context_mark or found, _YAML_WORDS_AT_ITS_BEGIN):
         for jargon, words in known.items():

@@ -1,1 +1,1 @@
-"""From a layout and digits to images: draws, geometry, and the two kernels."""
+"""Images from a layout and digits: draws, geometry, and the two kernels."""

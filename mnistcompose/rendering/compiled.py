@@ -1,8 +1,8 @@
-"""Compiled functions, and where their machine code is kept.
+"""Compiled functions, and the cache of their machine code.
 
-It is kept in a folder of the user's, never next to the sources, and that folder is named by a hash of all sources that
-kernels use: numba itself only looks at the file of the outermost function, and would keep code with old constants. The
-cache is only a cache: a damaged or unwritable one costs a compilation.
+The cache is in a folder of the user, never next to the sources. The folder is named by a hash of all sources that the
+kernels use: numba itself checks only the file of the outermost function, and would reuse code with old constants. If
+the cache is damaged or cannot be written, functions are compiled again.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ inlined = numba.njit(nogil=True, error_model="numpy")
 
 
 def cached(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call, or take the code that an earlier process kept."""
+    """Compile a function at its first call, or load the code that an earlier process cached."""
     config: Any = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(kernel_folder())
     compiled: Any
     try:
         compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
         compiled._cache = _Forgiving(compiled._cache)
-    except (RuntimeError, OSError):  # no such folder can be made or written
+    except (RuntimeError, OSError):  # the folder cannot be created or written
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
@@ -38,7 +38,7 @@ def cached(function: Callable[..., Any]) -> Any:
 
 @cache
 def kernel_folder() -> Path:
-    """Folder of the machine code: of NUMBA_CACHE_DIR or the user's cache, named by a hash of the kernels' sources."""
+    """Folder of the machine code, in NUMBA_CACHE_DIR or the user's cache, named by a hash of the kernels' sources."""
     digest = hashlib.sha256(numba.__version__.encode())
     for room in _SOURCES:
         for source in sorted((Path(__file__).parents[1] / room).glob("*.py")):
@@ -49,7 +49,7 @@ def kernel_folder() -> Path:
 
 
 class _Forgiving:
-    """numba's cache of a function, whose damage is mended by compiling again."""
+    """numba's cache of a function; if it is damaged, it is emptied and the function is compiled again."""
 
     def __init__(self, kept: Any) -> None:
         self._kept = kept
@@ -61,17 +61,17 @@ class _Forgiving:
         """Load machine code; None if there is none, or if it cannot be read."""
         try:
             return self._kept.load_overload(signature, context)
-        except Exception:  # whatever pickle makes of a damaged file
+        except Exception:  # a damaged file can make pickle raise anything
             self._flush()
             return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
-        """Keep machine code, if that is possible."""
+        """Store machine code, if that is possible."""
         try:
             self._kept.save_overload(signature, code)
         except Exception:  # a full disk, or a damaged index
             self._flush()
 
     def _flush(self) -> None:
-        with suppress(Exception):  # a cache that cannot even be emptied is no reason to stop
+        with suppress(Exception):  # a cache that cannot be emptied must not stop the program
             self._kept.flush()

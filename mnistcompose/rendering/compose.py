@@ -1,4 +1,4 @@
-"""From a layout, digits and indices to samples: draw, render, label. All callers go through here."""
+"""Samples from a layout, digits and indices: draw, render, label. All callers use this module."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from .render import Boxes, Images, labels, render, render_with_masks
 
 @dataclass(frozen=True, eq=False)
 class Composed:
-    """Samples, n of k slots.
+    """A batch of n samples of k slots.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ def compose(
 def compose_at(
     bank: DigitBank, spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64], *, masks: bool = False
 ) -> Composed:
-    """Make the samples of these indices, in this order; each is what `compose` makes of it.
+    """Make the samples with these indices (int64 (n,)), in this order; each equals that of `compose`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Which digits a sample shows, and their geometry: counter-based, so that any range can be drawn alone.
 
 Sample i owns a fixed range of a Philox stream whose key is a hash of layout, split and seed: 8 outputs for every slot,
-and 8 for the image. Every output has one meaning, whether a layout uses it or not; the spare ones serve fields to come.
+and 8 for the image. Every output has one meaning, whether or not a layout uses it; spare ones are for future fields.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from ..layout.names import as_spec
 MAX_SEED = 2**63 - 1
 MAX_INDEX = 10**15  # of a sample, and so the length of a split
 
-POSITION = 4096  # quanta a slot unit
-SCALE = 4096  # quanta of a factor
-ANGLE = 256  # quanta a degree
-GREY = 256  # quanta a grey level
-SHARE = 65536  # quanta of the whole
+POSITION = 4096  # quanta per slot unit
+SCALE = 4096  # quanta per unit of a factor
+ANGLE = 256  # quanta per degree
+GREY = 256  # quanta per grey level
+SHARE = 65536  # quanta per whole
 
-ABSENT = 255  # in the place of a digit, where a number is shorter than the layout
+ABSENT = 255  # stands for a digit where a number is shorter than the layout
 
 FLIPS = {"none": 0, "horizontal": 1, "vertical": 2, "both": 3}
 
-_OUTPUTS = 8  # Philox outputs that each slot and the image own; a multiple of the four that one counter value gives
+_OUTPUTS = 8  # Philox outputs per slot, and for the image; a multiple of the four that one counter value yields
 _SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY, _TINT = range(7)
 _NOISE_KEY, _GAUSSIAN, _IMPULSE, _LENGTH = range(4)
 
@@ -43,7 +43,7 @@ Words = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for n samples of k slots, as used: integers, in quanta.
+    """The random choices for n samples of k slots: integers, in quanta.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ class Draws:
     impulse : int32 (n,)
         Share of pixels that become black or white, 1/65536.
     noise_key : uint64 (n,)
-        Where the noise of each image starts.
-    tint : uint8 (n, k, 3), of grey images (n, k, 0)
+        Start of each image's noise stream.
+    tint : uint8 (n, k, 3), for grey images (n, k, 0)
         Red, green and blue of full ink.
     """
 
@@ -81,7 +81,7 @@ class Draws:
     tint: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        """Give the number of samples."""
+        """Return the number of samples."""
         return len(self.source)
 
 
@@ -97,8 +97,8 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     seed
         0 .. 2**63 - 1.
     bank
-        The digits that the split may use. Of most layouts only their number matters; of some their classes, or where
-        the ink lies in their images.
+        The digits that the split may use. Most layouts depend only on their number; some depend on their classes, or
+        on the position of the ink in their images.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: in
 
 
 def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: DigitBank) -> Draws:
-    """Make values of the raw outputs (n, slots + 1, 8)."""
+    """Convert the raw outputs, uint64 (n, slots + 1, 8), to values."""
     slots = spec.placed
     columns = [(words[:, index], slot) for index, slot in enumerate(slots)]
     image = words[:, len(slots)]
@@ -154,9 +154,9 @@ def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: D
 
 
 def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Numbers int64 (n,) of digits (n, k), the most significant first; 255 is no digit, and ends a number.
+    """Numbers int64 (n,) of digits uint8 (n, k), most significant first; 255 is an absent digit and ends a number.
 
-    Sum of digit * classes**(length - 1 - slot), so that a short number is what one reads: 7 is 7, and so is 07.
+    A number is the sum of digit * classes**(length - 1 - slot), so 7 and 07 are the same number.
     """
     total = np.zeros(len(digits), np.int64)
     for own in digits.T:
@@ -165,7 +165,7 @@ def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def sines(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosine and sine of each rotation, (n, k), without the last bits, in which two machines may differ."""
+    """Cosine and sine of each rotation, float64 (n, k), without the last bits, in which machines may differ."""
     angle = np.deg2rad(draws.rotation / ANGLE)
     return np.rint(np.cos(angle) * 2.0**30) * 2.0**-30, np.rint(np.sin(angle) * 2.0**30) * 2.0**-30
 
@@ -183,10 +183,10 @@ def _philox(spec: LayoutSpec, split: Split, seed: int, start: int, stop: int) ->
 
 
 def _philox_at(spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64]) -> Words:
-    """As `_philox`, for samples that are not consecutive: Philox 4x64, ten rounds, of all their counters at once."""
+    """As `_philox`, for samples that are not consecutive: ten rounds of Philox 4x64 on all their counters at once."""
     rows = len(spec.slots) + 1
     steps = rows * _OUTPUTS // 4
-    counters = indices[:, None] * steps + np.arange(1, steps + 1)  # numpy counts up before it generates
+    counters = indices[:, None] * steps + np.arange(1, steps + 1)  # numpy increments before it generates
     a = counters.astype(np.uint64)
     b, c, d = (np.zeros(a.shape, np.uint64) for _ in range(3))
     key, other = _key(spec, split, seed)
@@ -208,12 +208,12 @@ def _multiply(words: Words, factor: np.uint64) -> tuple[Words, Words]:
 
 
 def _below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:
-    """Integers 0 .. bound - 1 by multiply-high, each as likely to within 2**-32."""
+    """Integers 0 .. bound - 1 by multiply-high, equally likely to within 2**-32."""
     return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int32)
 
 
 def _quantise(quantity: float | Uniform | Normal | Choice, words: Words, quanta: int) -> NDArray[np.int32]:
-    """One value a word, in whole quanta."""
+    """One value per word, in whole quanta."""
     match quantity:
         case Uniform(uniform=(low, high)):
             first, last = round(low * quanta), round(high * quanta)
@@ -245,12 +245,12 @@ def _tints(tint: tuple[int, int, int] | TintChoice, words: Words) -> NDArray[np.
 
 
 def _any(words: Words, bank: DigitBank) -> NDArray[np.int32]:
-    """Indices of source images (n, k), each as likely."""
+    """Indices of source images (n, k), all equally likely."""
     return np.stack([_below(own, len(bank.labels)) for own in words.T], axis=1)
 
 
 def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
-    """Indices of source images (n, k) of different classes; each that is left is as likely for the next slot."""
+    """Indices of source images (n, k) of different classes; all images that are left are equally likely for a slot."""
     by_class, counts = np.argsort(bank.labels, kind="stable"), np.bincount(bank.labels)
     starts = np.cumsum(counts) - counts
     if words.shape[1] > (present := np.count_nonzero(counts)):
@@ -266,7 +266,7 @@ def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
 
 
 def _shortened(draws: Draws, length: LengthChoice, words: Words) -> Draws:
-    """Only the first slots, as many as the sample's length says; of the others every value is zero."""
+    """Keep as many slots as each sample's length says, from the first; set the others to zero, and `source` to -1."""
     lengths = np.array(length.choice)[_below(words, len(length.choice))]
     absent = np.arange(draws.source.shape[1]) >= lengths[:, None]
     for values in (draws.source, draws.center, draws.scale, draws.rotation, draws.flip, draws.tint):
@@ -275,7 +275,7 @@ def _shortened(draws: Draws, length: LengthChoice, words: Words) -> Draws:
 
 
 def _off_center(draws: Draws, bank: DigitBank) -> NDArray[np.int32]:
-    """How far from the middle of its image the middle of a digit's ink box comes to lie, in quanta (n, k, 2)."""
+    """Offset of the centre of a digit's ink box from the centre of its image, as drawn, in quanta, int32 (n, k, 2)."""
     height, width = bank.images.shape[1:]
     boxes = bank.boxes[draws.source].astype(np.int64)
     x, y = (boxes[..., axis] + boxes[..., axis + 2] - side for axis, side in enumerate((width, height)))  # half pixels

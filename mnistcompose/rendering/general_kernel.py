@@ -1,8 +1,8 @@
 # mypy: ignore-errors
-"""The general kernel: images of any size, in colour, of a fixed window, of numbers of varying length, and masks.
+"""The general kernel: images of any size, colour, fixed windows, numbers of varying length, and masks.
 
-It draws digits as the fast kernel does, from the geometry that is worked out for it, and is plainer and slower. Where
-both can make an image it is the same, to the bit.
+It draws digits as the fast kernel does, from precomputed geometry, and is simpler and slower. Images that both kernels
+can make are bit-identical.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def _draw(pixels, digit, columns, rows, quads, parts, tile):
 
 @inlined
 def _paint(mode, tile, columns, rows, colors, planes, x0, y0):
-    """Put a digit on each plane of the canvas, in its colour there."""
+    """Draw a digit on each plane of the canvas, in its colour for that plane."""
     for c in range(len(planes)):
         plane = planes[c, x0 : x0 + columns, y0 : y0 + rows]
         for x in range(columns):
@@ -45,7 +45,7 @@ def _paint(mode, tile, columns, rows, colors, planes, x0, y0):
 
 @inlined
 def _ink_of(plane, x0, y0, x1, y1):
-    """The box with all ink of a plane."""
+    """Extend a box to all ink of a plane."""
     for x in range(plane.shape[0]):
         for y in range(plane.shape[1]):
             if plane[x, y] >= INK:
@@ -133,17 +133,17 @@ def compose_scene(
     boxes,
     masks,
 ):
-    """Fill `images` (n, H, W, C), `boxes` and, where there is room for any, `masks` (n, k, H, W).
+    """Fill `images` (n, H, W, C), `boxes` (n, k, 4) and, if it is not empty, `masks` (n, k, H, W).
 
-    `window` is x0, y0, x1, y1 on the canvas; without width, the number's ink box. Returns -1, or n * k + slot of the
-    first digit that left no ink.
+    `window` is x0, y0, x1, y1 on the canvas; if its width is 0, the number's ink box is used. Returns -1, or
+    sample * k + slot of the first digit that leaves no ink.
     """
     count, slots = source.shape
     height, width, channels = images.shape[1:]
     fixed = window[2] > window[0]
     ink = np.zeros((slots, 4), np.int64)
     picture = np.empty((height, width), np.uint8)
-    colors = np.full(1 + channels, 255, np.int64)  # of the planes: what is covered, and in colour the three channels
+    colors = np.full(1 + channels, 255, np.int64)  # per plane: coverage, and in colour the three channels
     colored = channels > 1
     most_tile, most_crop, most_rows = 1, 1, 1
     for n in range(count):

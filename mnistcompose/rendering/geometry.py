@@ -1,6 +1,6 @@
 """Where each digit's pixels are, on the canvas and in the source.
 
-For all renderers but the fast kernel, which works out the same, sample by sample.
+Used by all renderers except the fast kernel, which computes the same values sample by sample.
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class Geometry:
     Attributes
     ----------
     low, frame
-        The digit's first pixel on the canvas, whose origin is the layout's, and how many it takes.
+        The digit's first pixel on the canvas, whose origin is the layout's, and its extent in pixels.
     start
         Source coordinates of the frame's first pixel, 20 fractional bits, from the corner of the crop's margin.
     step, down
-        What they grow by, to the right and downwards.
+        Increments of `start` per pixel to the right, and per pixel downwards.
     end
-        The largest within the margin.
+        Largest source coordinates within the margin.
     first
-        Where the crop begins among all crops' pixels, and its pixels from one row to the next.
+        Offset of the crop in the pixels of all crops, and its row stride.
     """
 
     low: Ints
@@ -45,9 +45,9 @@ class Geometry:
 
 
 def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
-    """Work out where each digit's pixels are, in the operations of the fast kernel.
+    """Compute where each digit's pixels are, with the same operations as the fast kernel.
 
-    Of a digit that is absent (`Draws.source` is -1) the values mean nothing.
+    The values of an absent digit (`Draws.source` is -1) are meaningless.
     """
     source = np.maximum(draws.source, 0)
     boxes = bank.boxes[source].astype(np.int64)
@@ -68,7 +68,7 @@ def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
     low, high = np.floor(at - half).astype(np.int64), np.ceil(at + half).astype(np.int64)
     step = np.rint(np.stack([cos, sin], -1) / size * ONE).astype(np.int64)
     down = np.rint(np.stack([-sin, cos], -1) / size * ONE).astype(np.int64)
-    unit = POSITION // 4  # a centre is 5 / unit pixels a quantum
+    unit = POSITION // 4  # one quantum of a centre is 5 / unit pixels
     away = low * unit + unit // 2 - 5 * center
     end = (side + 1) * ONE
     start = end // 2 + (step * away[..., :1] + down * away[..., 1:]) // unit
@@ -87,7 +87,7 @@ def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
 
 
 def fits(spec: LayoutSpec) -> NDArray[np.float64]:
-    """Width, height (canvas pixels) and whether to keep the aspect, a row a slot; width 0 is the natural size."""
+    """Width, height (canvas pixels) and whether to keep the aspect, float64 (k, 3); width 0 means the natural size."""
     sizes = [slot.size for slot in spec.placed]
     return np.array(
         [[s.width * UNIT, s.height * UNIT, s.keep_aspect] if isinstance(s, Fit) else [0, 0, 0] for s in sizes],

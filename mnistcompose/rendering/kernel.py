@@ -1,13 +1,13 @@
 # mypy: ignore-errors
-"""The compiled kernel: the drawn samples of a whole range, in one call.
+"""The compiled kernel: it renders the drawn samples of a whole range in one call.
 
-Geometry enters as numbers that two machines agree on, becomes 20-bit fixed point, and all that follows is integer
-arithmetic (in the resize, whole numbers in float64), so that they agree on the images to the bit.
+Geometry enters as numbers that are equal on all machines, and becomes 20-bit fixed point. All later steps are integer
+arithmetic (in the resize, whole numbers in float64), so the images are bit-identical on all machines.
 
-What makes it fast: nothing is touched outside a digit's own box; a digit's crop is asked for before its turn comes; and
-a digit is worked on as one flat tile, in passes that each do one thing, so that all of them but the table look-ups run
-on whole vectors. Tiles and canvas lie transposed, a column after the other: the resize does its first pass along x, is
-turned, and ends in rows.
+Three things make it fast. Nothing outside a digit's own box is touched. A digit's crop is prefetched before it is used.
+A digit is processed as one flat tile, in simple passes, so that all passes except the table look-ups are vectorised.
+Tiles and canvas are stored column by column: the resize does its first pass along x, transposes the result, and ends in
+rows.
 """
 
 import numpy as np
@@ -21,18 +21,18 @@ from .compiled import cached, inlined
 from .draws import POSITION
 
 NORMALS = 4096  # length of the table of normal quantiles
-NORMAL = 1024  # quanta a standard deviation in it
+NORMAL = 1024  # quanta per standard deviation in it
 
 LIGHTEN, ADD, SCREEN, OVER = range(4)
 FIXED = 20  # fractional bits of source coordinates
 ONE = 1 << FIXED
-_CENTER = POSITION // 4  # with UNIT = 5 * 4, a centre is 5 / _CENTER pixels a quantum, without rounding
+_CENTER = POSITION // 4  # with UNIT = 5 * 4, one quantum of a centre is exactly 5 / _CENTER pixels
 
-_AHEAD = 4  # samples between asking for a digit's pixels and using them
-_LINE = 64  # bytes that come from memory together
-_LANES = 8  # a tile's height is a multiple of it, so that no column has a remainder
-_PITCH = 32  # numbers from one row to the next in the resize: SIZE, and full vectors
-_KNOWN = 128  # shorter axes have their weights kept
+_AHEAD = 4  # samples between prefetching a digit's pixels and using them
+_LINE = 64  # bytes per cache line
+_LANES = 8  # a tile's height is a multiple of this, so that no column has a remainder
+_PITCH = 32  # row stride in the resize: SIZE, padded to full vectors
+_KNOWN = 128  # weights of shorter axes are cached
 _GROUP = 4  # source pixels that one pass of the resize adds up
 
 # --- source digits --------------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ _GROUP = 4  # source pixels that one pass of the resize adds up
 
 @cached
 def pack(images, boxes, starts, pixels):
-    """Copy each image's crop, with a margin of one zero on every side, to where it starts in the zeros `pixels`."""
+    """Copy each image's crop, with a margin of one zero on every side, to its start in the zero-filled `pixels`."""
     for n in range(len(images)):
         x0, y0 = np.int64(boxes[n, 0]), np.int64(boxes[n, 1])
         width, height = np.int64(boxes[n, 2]) - x0, np.int64(boxes[n, 3]) - y0
@@ -52,7 +52,7 @@ def pack(images, boxes, starts, pixels):
 
 @intrinsic
 def _prefetch(_, array, index):  # noqa: ARG001
-    """Ask for the cache line of an element, and wait for nothing."""
+    """Prefetch the cache line of an element, without waiting for it."""
 
     def generate(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -60,7 +60,7 @@ def _prefetch(_, array, index):  # noqa: ARG001
         word = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
         function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        builder.call(function, [address, word(0), word(3), word(1)])  # to read; keep in all caches; data
+        builder.call(function, [address, word(0), word(3), word(1)])  # for reading; keep in all caches; data cache
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
@@ -68,7 +68,7 @@ def _prefetch(_, array, index):  # noqa: ARG001
 
 @inlined
 def stage(pixels, start, stride, count, quads):
-    """Pack each pixel of a crop with its neighbours right, below and both."""
+    """Pack each pixel of a crop with its right, lower and lower-right neighbours."""
     here, right = pixels[start : start + count], pixels[start + 1 : start + 1 + count]
     below, across = pixels[start + stride : start + stride + count], pixels[start + stride + 1 :]
     for i in range(count):
@@ -80,7 +80,7 @@ def stage(pixels, start, stride, count, quads):
 
 @inlined
 def sample(quads, stride, end, start, step, down, columns, rows, parts, tile):
-    """Fill a tile (columns, rows) with bilinear values; coordinates beyond a crop's margin stop there, at zeros."""
+    """Fill a tile (columns, rows) with bilinear values; coordinates are clamped to the crop's margin of zeros."""
     x, y = start
     for column in range(columns):
         place, part = tile[column * rows : (column + 1) * rows], parts[column * rows : (column + 1) * rows]
@@ -110,7 +110,7 @@ def _has_ink(column):
 
 @inlined
 def ink_box(tile, columns, rows, most):
-    """x0, y0, x1, y1 of the tile's ink; all zero without any."""
+    """x0, y0, x1, y1 of the tile's ink; all zeros if there is none."""
     most[:rows] = 0
     for x in range(columns):
         column = tile[x * rows : (x + 1) * rows]
@@ -156,7 +156,7 @@ def _blend(mode, tile, columns, rows, canvas, offset, stride):
 
 @inlined
 def _grown(canvas, stride, columns, rows, x0, y0, x1, y1):
-    """The box with the pixels that became ink only where two digits' faint edges met."""
+    """Extend a box to pixels that are ink only because two digits' faint edges meet."""
     for x in range(columns):
         for y in range(rows):
             if canvas[x * stride + y] >= INK:
@@ -166,14 +166,14 @@ def _grown(canvas, stride, columns, rows, x0, y0, x1, y1):
 
 @inlined
 def _taps(length):
-    """How many pixels an output takes at the most, in whole groups."""
+    """Largest number of source pixels per output pixel, rounded up to whole groups."""
     most = (length - 2) // SIZE + 2 if length > SIZE else 2
     return (most + _GROUP - 1) // _GROUP * _GROUP
 
 
 @inlined
 def _weigh(length, first, weights):
-    """Weights that map `length` pixels to 28: `weights[t, j]` for pixel `first[j] + t`, as integers of one sum.
+    """Integer weights that map `length` pixels to 28: `weights[t, j]` for pixel `first[j] + t`; all j have one sum.
 
     A longer axis is averaged by area, a shorter one interpolated between pixel centres.
     """
@@ -201,7 +201,7 @@ def _weigh(length, first, weights):
 
 @inlined
 def _axis(length, known, firsts, weights):
-    """Sum, first pixels and weights of an axis; those of the usual lengths are worked out once."""
+    """Sum, first pixels and weights of an axis; those of common lengths are computed once."""
     total = length if length > SIZE else 2 * SIZE
     if length < _KNOWN:
         if not known[length]:
@@ -217,7 +217,7 @@ def _axis(length, known, firsts, weights):
 def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned, totals, image):
     """Stretch a box of the canvas to 28 x 28: exact sums, one rounding, half up.
 
-    The two passes are written out: one function for both made the whole kernel a quarter slower.
+    The two passes are written out: a shared function made the whole kernel a quarter slower.
     """
     whole_x, first_x, weights_x = axis_x
     whole_y, first_y, weights_y = axis_y
@@ -240,7 +240,7 @@ def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned,
         for i in range(SIZE):
             turned[y * _PITCH + i] = sums[i * span + y]
     for j in range(SIZE):
-        out = totals[j * SIZE : j * SIZE + _PITCH]  # what is too much in a row, the next one overwrites
+        out = totals[j * SIZE : j * SIZE + _PITCH]  # the next row overwrites what this one writes too much
         for t in range(0, _taps(height), _GROUP):
             a, b = float(weights_y[t, j]), float(weights_y[t + 1, j])
             c, d = float(weights_y[t + 2, j]), float(weights_y[t + 3, j])
@@ -254,8 +254,8 @@ def _resize(canvas, origin, stride, width, height, axis_x, axis_y, sums, turned,
             else:
                 for i in range(_PITCH):
                     out[i] += a * p[i] + b * q[i] + c * r[i] + d * s[i]
-    # floor((2 total + whole) / (2 whole)): half a unit more in the numerator is far from the next whole number, and
-    # farther than the error of the product.
+    # floor((2 total + whole) / (2 whole)). Half a unit more in the numerator never reaches the next whole number, and
+    # exceeds the rounding error of the product.
     whole = float(whole_x * whole_y)
     inverse, half = 0.5 / whole, whole + 0.5
     for i in range(SIZE * SIZE):
@@ -296,7 +296,7 @@ def _fixed(value):
 
 @inlined
 def _at_least(array, size):
-    """The array, or a larger one."""
+    """The array, or a new one of zeros if it is too small."""
     return array if array.size >= size else np.zeros(size, array.dtype)
 
 
@@ -320,7 +320,7 @@ def compose(
     images,
     boxes,
 ):
-    """Fill `images` and `boxes`; returns -1, or n * k + slot of the first digit that left no ink."""
+    """Fill `images` (n, 28, 28) and `boxes` (n, k, 4); -1, or sample * k + slot of the first digit without ink."""
     count, slots = source.shape
     frame = np.empty((slots, 4), np.int64)  # of each slot on the canvas: x0, y0, x1, y1
     size = np.empty((slots, 2), np.float64)
@@ -360,7 +360,7 @@ def compose(
             right, bottom = max(right, frame[s, 2]), max(bottom, frame[s, 3])
         across, along = right - left, bottom - top
         stride = (along + 2 * _LANES) // _LANES * _LANES
-        # The resize multiplies pixels beyond its box by zero; they need not be zero, but there.
+        # The resize multiplies pixels beyond its box by zero: they may have any value, but must exist.
         canvas = _at_least(canvas, stride * (across + _taps(across) + 2))
         canvas[: stride * across] = 0
 
@@ -372,11 +372,11 @@ def compose(
             step_y, down_y = _fixed(sin[n, s] / size[s, 1]), _fixed(cos[n, s] / size[s, 1])
             away_x = frame[s, 0] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 0])
             away_y = frame[s, 1] * _CENTER + _CENTER // 2 - 5 * np.int64(center[n, s, 1])
-            # Source coordinates of the frame's first pixel from the margin's corner; there ink begins, or ends.
+            # Source coordinates of the frame's first pixel, from the corner of the margin, which borders the ink.
             end_x, end_y = (width + 1) * ONE, (height + 1) * ONE
             start_x = end_x // 2 + (step_x * away_x + down_x * away_y) // _CENTER
             start_y = end_y // 2 + (step_y * away_x + down_y * away_y) // _CENTER
-            if flip[n, s] & 1:  # the mirrored coordinate, and its rounding to 12 bits mirrored, too
+            if flip[n, s] & 1:  # mirrors the coordinate, and also its rounding to 12 bits
                 start_x, step_x, down_x = end_x - start_x - 1, -step_x, -down_x
             if flip[n, s] & 2:
                 start_y, step_y, down_y = end_y - start_y - 1, -step_y, -down_y

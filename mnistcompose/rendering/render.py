@@ -1,4 +1,4 @@
-"""Draws to images and labels."""
+"""Images and labels from draws."""
 
 from functools import cache
 
@@ -72,7 +72,7 @@ def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[
     Returns
     -------
     images, boxes
-        As `render` gives them, to the bit.
+        As `render` returns them, bit for bit.
     masks : uint8 (n, k, H, W)
         How much each slot's digit covers each pixel of the image, 0 to 255, before any other digit covers it and before
         noise; zeros where the number has no such digit.
@@ -87,7 +87,7 @@ def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[
 
 
 def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> tuple[Images, Boxes]:
-    """Compose samples of any layout, in a plainer and slower way; fill the masks if there are any."""
+    """Compose samples of any layout with the slower general kernel; fill `masks` if it is not empty."""
     count, slots = draws.source.shape
     images = np.empty((count, *spec.output.shape[:2], spec.output.channels), np.uint8)
     boxes = np.empty((count, slots, 4), np.float32)
@@ -145,7 +145,7 @@ def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np
 
 
 def no_ink(spec: LayoutSpec, draws: Draws, number: int) -> InputError:
-    """What to raise when digit `number` of all the drawn ones leaves no ink."""
+    """Error for a digit that leaves no ink; `number` is its row in `draws` times k, plus its slot."""
     return InputError(f"{_which(spec, draws, number)} leaves no ink; give the slot a larger scale")
 
 
@@ -159,7 +159,7 @@ def _which(spec: LayoutSpec, draws: Draws, number: int) -> str:
 
 @cache
 def cut_normals() -> NDArray[np.int16]:
-    """Quantiles of the standard normal distribution, in 1/1024, cut at 3.7 standard deviations by their number."""
+    """Quantiles of the standard normal distribution, int16 (4096,), in 1/1024; they end at 3.7 standard deviations."""
     from statistics import NormalDist
 
     quantile = NormalDist().inv_cdf

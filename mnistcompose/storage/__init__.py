@@ -1,1 +1,1 @@
-"""What lies on disk: shards, digests, manifests, and how files are written."""
+"""Files on disk: shards, digests, manifests, and how they are written."""

@@ -40,26 +40,26 @@ def file_digest(path: Path) -> str:
     Raises
     ------
     BuildError
-        It cannot be read.
+        The file cannot be read.
     """
     with failing("read", path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_digest(path: Path, found: str, expected: str) -> None:
-    """Refuse a file whose SHA-256 is not the one that the manifest says.
+    """Reject a file whose SHA-256 is not the one in the manifest.
 
     Raises
     ------
     BuildError
-        It is another.
+        The digests differ.
     """
     if found != expected:
         raise BuildError(f"{path}: damaged: its SHA-256 is {found[:12]}..., in the manifest {expected[:12]}...")
 
 
 def pieces_digest(pieces: Pieces) -> str:
-    """SHA-256 of the file that the pieces make."""
+    """SHA-256 of the file that consists of the pieces."""
     state = hashlib.sha256()
     for piece in pieces:
         state.update(piece)

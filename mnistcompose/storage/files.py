@@ -14,7 +14,13 @@ Pieces = list[memoryview]
 
 @contextmanager
 def failing(verb: str, path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal, or an object store's, into one line that names the path."""
+    """Turn an error of the operating system or of an object store into one line that names the path.
+
+    Raises
+    ------
+    BuildError
+        In place of that error.
+    """
     try:
         yield
     except OSError as error:
@@ -25,16 +31,16 @@ def failing(verb: str, path: Path) -> Iterator[None]:
         raise BuildError(f"{path}: cannot {verb}: {' '.join(str(error).split())}") from None
 
 
-_CLIENTS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"}  # whose errors are no OSError
+_CLIENTS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"}  # packages whose errors are not OSErrors
 
 
 def write_file(path: Path, content: bytes | Pieces) -> None:
-    """Write a file whose content is complete, and on the disk or in the store, when it appears under its name.
+    """Write a file that appears under its name only when it is complete, on the disk or in the store.
 
     Raises
     ------
     BuildError
-        It cannot be written; nothing of it is left.
+        The file cannot be written; no part of it is left.
     """
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     pieces = [content] if isinstance(content, bytes) else content
@@ -56,7 +62,7 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a local folder's entries on the disk."""
+    """Flush a local folder's entries to the disk."""
     if not is_local(folder):
         return
     descriptor = os.open(folder, os.O_RDONLY)

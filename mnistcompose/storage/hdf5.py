@@ -29,14 +29,14 @@ _ATTRIBUTES = ("split", "seed", "first", "spec_digest", "digits_digest", "classe
 
 
 class _Sink:
-    """A file for HDF5 to write to that copies no large array, but remembers where it goes.
+    """A file object for HDF5 that does not copy large arrays, but records their offsets.
 
-    HDF5's own files in memory are copied twice on their way to the disk, which takes longer than drawing the digits.
+    HDF5's own in-memory files are copied twice before they reach the disk, which takes longer than drawing the digits.
     """
 
     def __init__(self, *arrays: NDArray[Any]) -> None:
         self._arrays = {array.ctypes.data: array for array in arrays}  # by address: those that need no copy
-        self._written: dict[int, memoryview] = {}  # by place in the file
+        self._written: dict[int, memoryview] = {}  # by offset in the file
         self._place = self._size = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -62,7 +62,7 @@ class _Sink:
         pass
 
     def pieces(self) -> Pieces:
-        """All of the file, in order; what was never written is zero."""
+        """The whole file, in order; bytes that were never written are zero."""
         pieces: Pieces = []
         end = 0
         for place, piece in sorted(self._written.items()):
@@ -74,15 +74,15 @@ class _Sink:
 
 
 def _file(sink: _Sink, version: str) -> h5py.File:
-    """Open an HDF5 file without a disk; its bytes depend on nothing but what is put into it."""
+    """Open an HDF5 file without a disk; its bytes depend only on its content."""
     name = uuid4().hex  # not stored; HDF5 refuses two open files of one name
     return h5py.File(name, "w", driver="fileobj", fileobj=sink, libver=(version, version))
 
 
 def encode(shard: Shard, compression: Compression = "none") -> Pieces:
-    """Make a shard's HDF5 file, the same bytes every time: pieces that follow each other.
+    """Make a shard's HDF5 file, as consecutive pieces; the bytes are the same every time.
 
-    Without compression the large ones are the shard's own arrays.
+    Without compression, the large pieces are the shard's own arrays, not copies.
     """
     arrays = {name: np.ascontiguousarray(getattr(shard, name), COLUMN_TYPES[name][0]) for name in shard.form.columns}
     chunks = {name: _deflate(array) for name, array in arrays.items()} if compression == "gzip" else {}
@@ -108,24 +108,24 @@ def encode(shard: Shard, compression: Compression = "none") -> Pieces:
 
 
 def _deflate(array: NDArray[Any]) -> list[bytes]:
-    """Compress block by block, outside HDF5's lock; HDF5 wants the last of several chunks filled up."""
+    """Compress block by block, outside HDF5's lock; HDF5 requires the last of several chunks to be padded."""
     rest = -len(array) % BLOCK if len(array) > BLOCK else 0
     full = np.concatenate([array, np.zeros((rest, *array.shape[1:]), array.dtype)]) if rest else array
     return [zlib.compress(full[start : start + BLOCK].data, _LEVEL) for start in range(0, len(full), BLOCK)]
 
 
 def read_shard(path: Path, sha256: str) -> Shard:
-    """Read a shard whose bytes are known.
+    """Read a shard whose hash is known.
 
     Parameters
     ----------
     sha256
-        What the manifest says of the file; HDF5 opens nothing else.
+        SHA-256 of the file, from the manifest; HDF5 does not open any other file.
 
     Raises
     ------
     BuildError
-        The file is missing, damaged, or no shard of this format.
+        The file is missing, damaged, or not a shard of this format.
     """
     with failing("read", path):
         content = path.read_bytes()
@@ -136,7 +136,7 @@ def read_shard(path: Path, sha256: str) -> Shard:
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn what HDF5 says of a damaged file into one line that names it."""
+    """Turn HDF5's error for a damaged file into a BuildError of one line that names it."""
     try:
         yield
     except BuildError:
@@ -154,7 +154,7 @@ def _decode(file: h5py.File, path: Path) -> Shard:
     count = len(column_of(file, "labels", path))
     if count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
         raise BuildError(
-            f"{path}: promises {count:,} samples of {form.slots} digits; {MAX_SHARD:,} of {MAX_SLOTS} are the most"
+            f"{path}: promises {count:,} samples of {form.slots} digits; allowed are {MAX_SHARD:,} of {MAX_SLOTS}"
         )
     if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
         raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")
@@ -174,15 +174,15 @@ def _decode(file: h5py.File, path: Path) -> Shard:
 
 
 def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """One of the shard's arrays, which must lie in the file itself.
+    """One of the shard's arrays, which must be stored in the file itself.
 
     Raises
     ------
     BuildError
-        It is missing, or stored elsewhere.
+        The array is missing, or not stored in an allowed way.
     """
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
-        raise BuildError(f"{path}: {name} is missing, or elsewhere")
+        raise BuildError(f"{path}: {name} is missing, or stored elsewhere")
     dataset = file[name]
     plan = dataset.id.get_create_plist()
     filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
@@ -194,7 +194,7 @@ def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 
 
 def virtual_bytes(shards: Sequence[ShardEntry], form: SampleSchema) -> bytes:
-    """Make the HDF5 file through which all of a split's shards read as one; they lie beside it.
+    """Make the virtual HDF5 file that joins all of a split's shards, which are next to it.
 
     A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
     """

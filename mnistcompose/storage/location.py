@@ -1,6 +1,6 @@
-"""Where a dataset lies: a folder of this machine, or any place that fsspec reaches, with the same methods.
+"""Where a dataset is: a folder of this machine, or any place that fsspec reaches, with the same methods.
 
-A folder is a `pathlib.Path`; of a URL such as `s3://bucket/data` universal_pathlib makes a path that behaves like one.
+A folder is a `pathlib.Path`; from a URL such as `s3://bucket/data`, universal_pathlib makes a path that acts like one.
 """
 
 import os
@@ -13,17 +13,17 @@ from ..errors import InputError
 
 
 def locate(where: str | Path) -> Path:
-    """Make a path of a folder's name or of a URL.
+    """Make a path from a folder's name or a URL.
 
     Returns
     -------
     Path
-        Of a URL a `upath.UPath`, which is no `Path`, but has its methods.
+        For a URL a `upath.UPath`, which is not a `Path` but has its methods.
 
     Raises
     ------
     InputError
-        The URL's scheme is unknown, or what reads it is not installed.
+        The URL's scheme is unknown, or the package that reads it is not installed.
     """
     if not isinstance(where, str) or "://" not in where:
         return Path(where) if isinstance(where, str) else where
@@ -33,27 +33,27 @@ def locate(where: str | Path) -> Path:
     try:
         from upath import UPath
 
-        path = UPath(where, use_listings_cache=False)  # what other machines write must be seen
-        path.fs  # noqa: B018 -- says whether what reads the scheme is there
+        path = UPath(where, use_listings_cache=False)  # files that other machines write must be visible
+        path.fs  # noqa: B018 -- fails if the package that reads the scheme is missing
     except ImportError as error:
-        raise InputError(f"{where}: {error}; pip install universal-pathlib s3fs brings what s3:// needs") from None
+        raise InputError(f"{where}: {error}; s3:// needs: pip install universal-pathlib s3fs") from None
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     return cast(Path, path)
 
 
 def is_local(path: Path) -> bool:
-    """Whether a path is one of this machine's file system."""
+    """Whether a path is in this machine's file system."""
     return isinstance(path, Path)
 
 
 def listing(folder: Path) -> list[Path]:
-    """What is in a folder; a store's folder is there when something is in it."""
+    """Entries of a folder; in a store, a folder exists only if it has entries."""
     return list(folder.iterdir()) if is_local(folder) or folder.exists() else []
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a finished file its name, in place of what bore it; in a store this is a copy, made on the server."""
+    """Rename a finished file, replacing any file of that name; in a store, the server copies it."""
     if is_local(source):
         source.replace(target)
     else:
@@ -61,7 +61,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """Where copies of remote files are kept: MNISTCOMPOSE_CACHE, or a folder in the user's cache."""
+    """Folder for copies of remote files: MNISTCOMPOSE_CACHE, or a folder in the user's cache."""
     if given := os.environ.get("MNISTCOMPOSE_CACHE"):
         return Path(given)
     return user_cache_path("mnistcompose") / "shards"

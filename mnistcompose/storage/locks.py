@@ -1,4 +1,4 @@
-"""Lock files that go with the process that holds them."""
+"""Lock files that are released when the process that holds them ends."""
 
 import fcntl
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..errors import BuildError
 
-_held: set[int] = set()  # descriptors of locks
+_held: set[int] = set()  # descriptors of held locks
 
 
 def _let_go() -> None:
-    """Close the locks that a forked worker inherits, or it would hold them when its parent dies."""
+    """Close the locks that a forked worker inherits; otherwise it would hold them after its parent dies."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -27,12 +27,12 @@ class LockedError(BuildError):
 
 @contextmanager
 def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, which is there meanwhile; it goes with the process, however that ends.
+    """Hold a lock file while the context lasts; it is released when the process ends, in any way.
 
     Raises
     ------
     LockedError
-        Another process holds it, and `wait` is false: `busy` says what that means.
+        Another process holds the lock, and `wait` is false; the message is `busy`.
     """
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
@@ -44,7 +44,7 @@ def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 break
-        os.close(descriptor)  # its last owner removed the file between our two steps
+        os.close(descriptor)  # its last owner removed the file between open and flock
     _held.add(descriptor)
     try:
         yield

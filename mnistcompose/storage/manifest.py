@@ -19,12 +19,12 @@ MANIFEST = "manifest.json"
 
 
 def local_copy(root: Path, entry: "FileEntry") -> Path:
-    """A dataset's file on this machine: itself, or a copy that is fetched once and kept under its hash.
+    """A dataset's file on this machine: the file itself, or a copy that is fetched once and named by its hash.
 
     Raises
     ------
     BuildError
-        It cannot be fetched, or is not what the manifest says.
+        The file cannot be fetched, or does not have the SHA-256 in the manifest.
     """
     path = root / entry.name
     if is_local(root):
@@ -49,7 +49,7 @@ class _Entry(BaseModel):
 
 
 class FileEntry(_Entry):
-    """A file of the dataset's own folder, and its content."""
+    """A file in the dataset's own folder, with its size and hash."""
 
     name: str = Field(pattern=r"^(train|test)(-[0-9]{5,}-of-[0-9]{5,})?\.h5$")
     bytes: Count
@@ -118,7 +118,7 @@ def _seal(fields: dict[str, Any]) -> str:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """JSON text of a manifest, sealed with a digest of itself."""
-    # without masks as it was before there were any, so that earlier versions read it
+    # the field is left out without masks, so that versions before masks can read the manifest
     fields = manifest.model_dump(mode="json", exclude=None if manifest.masks else {"masks"})
     return json.dumps({**fields, "digest": _seal(fields)}, indent=1).encode() + b"\n"
 
@@ -140,7 +140,7 @@ def read_manifest(root: Path) -> Manifest:
     InputError
         The folder holds no finished dataset.
     BuildError
-        The manifest is damaged, or does not agree with itself.
+        The manifest is damaged or inconsistent.
     """
     path = root / MANIFEST
     with failing("read", root):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..layout.model import SIZE
 
 FORMAT = 1
-BLOCK = 1000  # samples a digest is made of; a shard holds whole blocks, so that each can be hashed apart
+BLOCK = 1000  # samples per digest; a shard holds whole blocks, so that shards can be hashed separately
 MAX_SHARD = 100_000  # samples; a shard is made and read in memory
 Compression = Literal["none", "gzip"]
 SplitName = Literal["train", "test"]
@@ -28,18 +28,18 @@ COLUMN_TYPES: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
     "masks": ("|u1", ("k", "area"), "share of the pixel that the digit covers, 0 to 255, before others cover it"),
 }
-COLUMNS = tuple(name for name in COLUMN_TYPES if name != "masks")  # which only some datasets have
+COLUMNS = tuple(name for name in COLUMN_TYPES if name != "masks")  # only some datasets have masks
 UNITS = {name: unit for name, (_, _, unit) in COLUMN_TYPES.items()}
 
 
 @dataclass(frozen=True)
 class SampleSchema:
-    """What a dataset's samples look like in its shards.
+    """Columns and shapes of a dataset's samples in its shards.
 
     Attributes
     ----------
     slots
-        Digits of a number, at the most.
+        Largest number of digits of a number.
     image
         Shape of an image: height, width and, in colour, 3.
     masks
@@ -56,7 +56,7 @@ class SampleSchema:
         return tuple(COLUMN_TYPES) if self.masks else COLUMNS
 
     def shape(self, column: str) -> tuple[int, ...]:
-        """Of one sample in one of a shard's arrays."""
+        """Shape of one sample in one of a shard's arrays."""
         sizes = {"k": (self.slots,), "image": self.image, "area": self.image[:2]}
         parts = ((size,) if isinstance(size, int) else sizes[size] for size in COLUMN_TYPES[column][1])
         return tuple(chain.from_iterable(parts))
@@ -76,17 +76,18 @@ class Shard:
     split, seed, first
         Where the samples belong; `first` is the index of the first one in its split.
     spec_digest, digits_digest, classes
-        What they were made from, and the base of the labels.
+        Digests of the layout and of the digit set, and the base of the labels.
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     labels : int64 (n,)
         The number, sum of digit * classes**(length - 1 - slot).
     digits : uint8 (n, k)
         255 where the number is shorter; all factors are zero there.
     source_index : int32 (n, k)
-        Index into the source images of the split; -1 without a digit.
+        Index into the source images of the split; -1 where there is no digit.
     center : float32 (n, k, 2)
         x and y in slot units (20 pixels), y downwards.
     scale : float32 (n, k)
+        Factor on the digit's size.
     rotation : float32 (n, k)
         Degrees, counter-clockwise as seen.
     flip : uint8 (n, k)
@@ -115,7 +116,7 @@ class Shard:
     masks: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
-        """Give the number of samples."""
+        """Return the number of samples."""
         return len(self.labels)
 
     @property

@@ -1,1 +1,1 @@
-"""A local web page on which a layout is designed: `mnistcompose studio`. Needs the extra `studio`."""
+"""A local web page for designing a layout: `mnistcompose studio`. Needs the extra `studio`."""

@@ -1,8 +1,8 @@
 """The studio's server: one page, its samples, and one file that it may write.
 
-Whoever opens a page elsewhere on the web can make this machine's browser ask us, too, and so can other users of the
-machine. So every answer but the page's scripts wants the token that only the address has which the command printed;
-requests have to be meant for our own host, and those that change something to come from our own page.
+Any web page that is open in this machine's browser can send requests to this server, and so can other users of the
+machine. So every answer except styles, scripts and icon requires the token from the address that the command printed.
+Requests must be addressed to this host, and requests that change something must come from the studio's own page.
 """
 
 import json
@@ -34,9 +34,9 @@ from ..storage.files import write_file
 from .samples import Samples, compose_samples
 from .text import revise
 
-MAX_BODY = 256 << 10  # bytes of a request; the longest useful layout, nine slots with every choice full, has half of it
-MAX_INDEX = 10**12  # as many images a split may have
-MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript knows
+MAX_BODY = 256 << 10  # bytes of a request; the longest useful layout, nine slots with full choices, takes half
+MAX_INDEX = 10**12  # largest number of images of a split
+MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript holds exactly
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -55,24 +55,24 @@ _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".
 
 @dataclass
 class Draft:
-    """What is being worked on.
+    """The layout that is being edited.
 
     Attributes
     ----------
     name
-        What errors call the layout.
+        Name of the layout in errors.
     text
         The YAML text as it was read, or last saved.
     target
-        The only file that is written; None where the user named none.
+        The only file that is written; None if the user named none.
     file
         The target as the user wrote it.
     digits
-        Folder of IDX files instead of the bundled MNIST.
+        Folder of IDX files; None means the bundled MNIST.
     seed
         Data seed that the page starts with.
     on_disk
-        Content of the target as it was last read or written; None where there was no such file.
+        Content of the target as it was last read or written; None if there was no such file.
     """
 
     name: str
@@ -89,7 +89,7 @@ class _Request(BaseModel):
 
 
 class _Wanted(_Request):
-    """Samples of a layout, whose text is given; `fields` are what a form makes of it."""
+    """Request for samples of a layout, given as text; `fields` are the values of the form that change it."""
 
     text: str
     fields: dict[str, Any] | None = None
@@ -98,7 +98,7 @@ class _Wanted(_Request):
 
 
 class _Saved(_Request):
-    """A text for the file; `replace` it even if another program has written to it."""
+    """Request to save a text to the file; with `replace`, even if another program has written to it."""
 
     text: str
     replace: bool = False
@@ -110,9 +110,9 @@ def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
     Parameters
     ----------
     port
-        Where it will listen on 127.0.0.1; requests for another host or port are refused.
+        Port of 127.0.0.1 that it will listen on; requests for another host or port are refused.
     token
-        What a request has to know: the page as `?token=`, all others as the header X-Studio-Token.
+        Secret that a request must contain: for the page as `?token=`, for the others as the header X-Studio-Token.
     """
     one = CapacityLimiter(1)  # a second layout waits until the first one is drawn
 
@@ -165,7 +165,7 @@ def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
 
 
 class _Guard:
-    """Refuses what was not sent by our own page, and tells the browser what that page may do."""
+    """Reject requests that the studio's own page did not send, and tell the browser what that page may do."""
 
     def __init__(self, app: ASGIApp, port: int, token: str) -> None:
         self._app, self._token = app, token
@@ -187,10 +187,10 @@ class _Guard:
     def _refusal(self, request: Request) -> str | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if host not in self._hosts:
-            return "this server answers for 127.0.0.1 alone"
+            return "this server answers only requests for 127.0.0.1"
         own = origin == f"http://{host}"
         if not own and (origin is not None or request.method not in ("GET", "HEAD")):
-            return "only the studio's own page may ask"
+            return "only the studio's own page may send requests"
         if Path(request.url.path).suffix in _KINDS:
             return None
         where = request.query_params if request.url.path == "/" else request.headers
@@ -205,7 +205,7 @@ class _TooLargeError(Exception):
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body; no more than what is allowed is ever held."""
+    """The request's body; reading stops when it exceeds MAX_BODY."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -227,7 +227,7 @@ async def _not_understood(_: Request, error: ValidationError) -> Response:
 
 
 async def _gone(*_: object) -> Response:
-    return Response(status_code=400)  # nobody reads it
+    return Response(status_code=400)  # the client is gone and reads nothing
 
 
 # --- the answers ----------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def _pictures(samples: Samples) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Only what JSON knows: YAML also has dates, sets, binary data, infinity and halves of characters."""
+    """Only what JSON can hold: YAML also has dates, sets, binary data, infinity and lone surrogates."""
     match value:
         case dict():
             return {_plain(key): _plain(each) for key, each in value.items()}
@@ -279,7 +279,7 @@ def _plain(value: Any) -> Any:
 
 
 def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
-    """Write the file that the user named; HTTP status, and a line for the user."""
+    """Write the file that the user named; return the HTTP status, and a line for the user."""
     if draft.target is None:
         return 409, "no file was named: start the studio with --save FILE"
     try:
@@ -298,12 +298,12 @@ def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
 
 
 def read_target(path: Path) -> bytes | None:
-    """Content of the file that is to be written, at least as much as a layout may have; None if there is none.
+    """Content of the file to be written, at most MAX_BODY + 1 bytes of it; None if there is no such file.
 
     Raises
     ------
     BuildError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -315,6 +315,6 @@ def read_target(path: Path) -> bytes | None:
 
 
 def _build_command(draft: Draft) -> str | None:
-    """How the dataset is made that the page shows; the page adds its seed."""
+    """Command that makes the dataset on the page; the page adds its seed."""
     options = ["--digits", str(draft.digits)] if draft.digits else []
     return shlex.join(["mnistcompose", "build", str(draft.file), *options]) if draft.file else None

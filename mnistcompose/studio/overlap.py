@@ -1,9 +1,9 @@
-"""How much of a number's ink lies under two digits."""
+"""How much of a number's ink two digits cover."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_INKED = 48  # of a mask's 255: the shares are then, on the average, those of the canvas
+_INKED = 48  # of a mask's 255: with it, the shares are on average those of the canvas
 
 
 def overlap(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -12,7 +12,7 @@ def overlap(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
     Parameters
     ----------
     masks : uint8 (n, k, H, W)
-        As `render_with_masks` gives them.
+        As `render_with_masks` returns them.
 
     Returns
     -------

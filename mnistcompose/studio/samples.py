@@ -1,4 +1,4 @@
-"""What the page shows of a layout: some of its samples."""
+"""The samples of a layout that the page shows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Samples:
     overlap : float64 (n,)
         Share of the ink that lies under two digits or more.
     classes
-        How many numbers there are.
+        How many different numbers there can be.
     """
 
     images: Images

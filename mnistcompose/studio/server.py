@@ -10,12 +10,12 @@ from ..errors import InputError
 
 
 def listen(port: int) -> socket:
-    """Take a port of 127.0.0.1; 0 is a free one.
+    """Listen on a port of 127.0.0.1; 0 takes a free one.
 
     Raises
     ------
     InputError
-        Another program has it, or it is not for everyone.
+        Another program uses the port, or this user may not.
     """
     try:
         return create_server(("127.0.0.1", port))
@@ -24,7 +24,7 @@ def listen(port: int) -> socket:
 
 
 def serve(app: ASGIApp, listener: socket, started: Callable[[], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM, which are raised again; `started` is called once they are waited for."""
+    """Serve until Ctrl-C or SIGTERM, which are raised again; `started` is called once the server handles them."""
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The YAML text of a layout that also a form changes: comments, order and spelling of all else stay."""
+"""The YAML text of a layout, changed by a form: comments, order and spelling of all else are kept."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -12,20 +12,18 @@ from ..errors import InputError
 from ..layout.reading import read_fields
 from ..layout.yaml import dump_fields, on_one_line
 
-MAX_KEPT = (
-    32 << 10
-)  # characters of a text that is changed in place, which takes time; a layout of people has some hundreds
+MAX_KEPT = 32 << 10  # characters of a text that is changed in place, which is slow; a typical layout has some hundreds
 
 
 def revise(text: str, fields: Mapping[str, Any]) -> str:
-    """Give a layout's text other values.
+    """Change the values in a layout's text.
 
     Parameters
     ----------
     text
-        What was written so far; where it is no YAML that we read, the fields are written anew.
+        The current text; if it is not valid layout YAML, a new text is written from the fields.
     fields
-        All of the layout's keys and values, as JSON has them; they may be wrong.
+        All of the layout's keys and values, as JSON values; they may be invalid.
 
     Raises
     ------
@@ -45,7 +43,7 @@ def revise(text: str, fields: Mapping[str, Any]) -> str:
 
 
 def _updated(text: str, fields: Mapping[str, Any]) -> str | None:
-    """Change what differs, in place; None if that is not possible, or comes out as something else."""
+    """Change what differs, in place; None if that is not possible, or does not read back as `fields`."""
     if not read_fields(text) or not isinstance(document := (editor := _editor()).load(text), dict):
         return None
     _update(document, fields)
@@ -56,19 +54,19 @@ def _updated(text: str, fields: Mapping[str, Any]) -> str | None:
 
 def _editor() -> YAML:
     editor = YAML()
-    editor.preserve_quotes, editor.width = True, 1 << 20  # no line is broken anew
+    editor.preserve_quotes, editor.width = True, 1 << 20  # no line is wrapped again
     editor.indent(mapping=2, sequence=4, offset=2)
     return editor
 
 
 def _update(old: Any, new: Any) -> None:
-    """Bring one mapping or list of the document to what the fields say."""
+    """Update one mapping or list of the document to the new values."""
     if isinstance(old, dict):
         for key in [key for key in old if key not in new]:
             del old[key]
         pairs = [(key, value) for key, value in new.items()]
     else:
-        while len(old) > len(new):  # the one that differs first has been taken away
+        while len(old) > len(new):  # the first one that differs has been removed
             del old[next((i for i, value in enumerate(new) if old[i] != value), len(new))]
         pairs = list(enumerate(new))
     for key, value in pairs:
@@ -82,7 +80,7 @@ def _update(old: Any, new: Any) -> None:
 
 
 def _alike(old: Any, new: Any) -> bool:
-    """Whether both are mappings of one form, or both lists."""
+    """Whether both are mappings with a common key, or both lists."""
     if isinstance(old, dict) and isinstance(new, dict):
         return bool(old.keys() & new.keys())
     return isinstance(old, list) and isinstance(new, list)

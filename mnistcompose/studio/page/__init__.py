@@ -1,1 +1,1 @@
-"""What the browser gets: all of it, so that no network is needed."""
+"""All files that the browser loads, so that no network is needed."""
