@@ -77,10 +77,10 @@ def _listed(runs: tuple[Path, ...]) -> str:
 
 
 def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
-    from dcl.experiments.run_file import read_records
+    from dcl.experiments.run_file import FINISHED, read_records, status_of
 
     stored = [record for folder in runs for record in read_records(folder).values()]
-    found = [record for record in stored if record["determined_by"]["dataset"] == dataset]
+    found = [each for each in stored if each["determined_by"]["dataset"] == dataset and status_of(each) == FINISHED]
     if not found:
         raise InputError(
             f"{_listed(runs)}: no runs on {dataset}; mnistcompose compare {dataset} --out {runs[-1]} makes them"

@@ -115,8 +115,14 @@ def _in_pool(out: Path, keep: bool, pool: Pool, runs: Sequence[Run], wait: bool)
             broken = False
             while waiting or (left and not broken):
                 while left and not broken and len(waiting) < at_once:
+                    if waiting and any(deaths[run.file] for run in (left[0], *waiting.values())):
+                        break  # a run that lost its process is done alone, so that no other is blamed for it
                     run = left.popleft()
-                    waiting[executor.submit(run_one, run, out / run.file, keep=keep, wait=wait)] = run
+                    try:
+                        waiting[executor.submit(run_one, run, out / run.file, keep=keep, wait=wait)] = run
+                    except BrokenExecutor:
+                        left.appendleft(run)
+                        broken = True
                 for done in futures_wait(waiting, return_when=FIRST_COMPLETED).done:
                     run = waiting.pop(done)
                     if isinstance(done.exception(), BrokenExecutor):

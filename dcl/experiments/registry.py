@@ -10,8 +10,8 @@ from mnistcompose.datasets.base import Target
 from mnistcompose.errors import InputError
 
 from ..data.numbers import INPUT_SHAPE
-from ..models.builder import Network, initial_bias, parse_network, plan_network
-from ..models.fusion import MAX_SLOPE
+from ..models.builder import Network, parse_network, plan_network
+from ..models.fusion import INITIAL_BIAS, MAX_SLOPE
 from ..models.grammar import parse_layers
 from ..models.networks import IMAGE_NETWORKS, image_network_notation, lenet_notation
 from ..models.oracle import Oracle
@@ -72,5 +72,5 @@ def fusion_of(model: str) -> dict[str, Any]:
     if model == "oracle":
         return {}
     layers = parse_layers(notation_of(model, classes=10, slots=3))
-    biases = {initial_bias(layer) for layer in layers if layer.dcl is not None and layer.dcl.fusion != "bilinear"}
-    return {"fusion": {"max_slope": MAX_SLOPE, "initial_bias": max(biases)}} if biases else {}
+    has_dcl = any(layer.dcl is not None and layer.dcl.fusion != "bilinear" for layer in layers)
+    return {"fusion": {"max_slope": MAX_SLOPE, "initial_bias": INITIAL_BIAS}} if has_dcl else {}

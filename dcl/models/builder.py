@@ -17,7 +17,6 @@ from .residual import ResidualBlock
 
 MAX_PARAMETERS = 2_000_000_000
 MAX_OUTPUTS = 1_000_000_000  # of one layer, for one image
-OUTPUT_BIAS = 2.0  # where DCL is the output: a dead hidden unit is one unit less, a dead output a class never read
 Shape = tuple[int, ...]
 
 
@@ -204,13 +203,7 @@ def _full(layer: Layer, shape: Shape, filters: int) -> _Step:
         return cost, partial(nn.Linear, inputs, filters)
     if layer.dcl.fusion == "bilinear":
         return cost, partial(BilinearLinear, inputs, filters, layer.dcl.filters)
-    make = partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
-    return cost, partial(make, initial_bias=initial_bias(layer))
-
-
-def initial_bias(layer: Layer) -> float:
-    """Initial mean of the second stage's biases in a DCL module."""
-    return OUTPUT_BIAS if layer.kind == "OUT" else 0.0
+    return cost, partial(DCLLinear, inputs, filters, layer.dcl.filters, fusion=layer.dcl.fusion)
 
 
 def _parameters(fan_in: int, filters: int, dcl: Dcl | None) -> tuple[int, int]:

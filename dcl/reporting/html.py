@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from . import charts
 from .report import Report, counted
-from .table import COLUMNS, duration, paper_notation
+from .table import COLUMNS, duration, error_cell, paper_notation
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
 
@@ -46,6 +46,7 @@ def _rendered(template: str, report: Report, **more: Any) -> str:
         "duration": duration,
         "md": in_markdown,
         "paper": paper_notation,
+        "error_cell": error_cell,
         "pixels": lambda points: " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         "plural": counted,
     }

@@ -142,7 +142,7 @@ def reading_of(runs: Mapping[Path, Record], rows: Sequence[Row], truth: Truth) -
     by_model = {
         model: list(group) for model, group in groupby(runs.values(), lambda record: record["determined_by"]["model"])
     }
-    models = [row.model for row in rows]
+    models = [row.model for row in rows if row.runs]
     return Reading(
         _sheet(truth),
         [(model, position_errors(by_model[model], truth)) for model in models],

@@ -10,11 +10,11 @@ from mnistcompose.building.verify import published_digests
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
 
-from ..experiments.run_file import Record
+from ..experiments.run_file import FINISHED, Record, status_of
 from .charts import Chart, Dot, Line, dot_chart, line_chart
 from .misreadings import Reading, find_truth, reading_of
 from .published import agreement, as_sentences
-from .table import Row, model_order, summarise
+from .table import Row, error_cell, model_order, summarise
 
 PLACES = ("run.json", "*/*.json", "*/*/run.json")  # of one run, of a grid, of several calls of `train`
 
@@ -86,10 +86,13 @@ def make_report(
     """
     _refuse_mixed(records)
     rows = summarise(records.values())
+    records = {path: record for path, record in records.items() if status_of(record) == FINISHED}
+    if not records:
+        raise InputError(f"{root}: none of its runs has a result; {error_cell(rows[0])}")
     models = list(dict.fromkeys(row.model for row in sorted(rows, key=lambda row: model_order(row.model))))
     colors = {model: index for index, model in enumerate(models)}
     known = {layout.digest: layout for layout in layouts}
-    datasets = list(dict.fromkeys(row.dataset for row in rows))
+    datasets = list(dict.fromkeys(record["determined_by"]["dataset"] for record in records.values()))
     by_dataset: dict[str, dict[Path, Record]] = {name: {} for name in datasets}
     for path, record in sorted(records.items(), key=lambda item: _place(item[1])):
         by_dataset[record["determined_by"]["dataset"]][path] = record

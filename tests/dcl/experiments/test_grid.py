@@ -238,3 +238,22 @@ def test_a_folder_of_datasets_is_not_taken_for_runs(folder: Path, data: Dataset)
 def test_a_run_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nope: there is no such checkpoint; mnistcompose train DATASET --out .*nope"):
         load_trained(tmp_path / "nope")
+
+
+def test_report_and_figures_leave_out_runs_without_a_result(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_grid(runs_of(data, "baseline"), tmp_path / "runs")
+    (wild,) = runs_of(data, "A2", recipe=WILD)
+    run_one(wild, tmp_path / "runs" / wild.file)
+    main(["report", "runs"])
+    assert "1 diverged" in (tmp_path / "report.html").read_text()
+    main(["report", "runs", "--markdown"])
+    assert "1 diverged" in capsys.readouterr().out
+    main(["figure", "4", "--runs", "runs", "--dataset", "MNIST-II-01", "-o", "four"])
+    assert "A2" not in (tmp_path / "four.csv").read_text()
+    (tmp_path / "runs/MNIST-II-01/baseline-0.json").unlink()
+    with pytest.raises(SystemExit):
+        main(["report", "runs"])
+    assert "none of its runs has a result; 1 diverged" in capsys.readouterr().err
