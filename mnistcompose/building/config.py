@@ -79,10 +79,10 @@ def make_config(
         "train": whole("train", spec.train if train is None else train, 0, MAX_INDEX),
         "test": whole("test", spec.test if test is None else test, 0, MAX_INDEX),
     }
-    shard_size = whole("shard_size", shard_size, BLOCK, MAX_SHARD)
+    shard_size = whole("shard_size", shard_size, 0)
     if not any(counts.values()):
         raise InputError(f"{spec.name}: train = 0 and test = 0 leave nothing to build")
-    if shard_size % BLOCK:
+    if not BLOCK <= shard_size <= MAX_SHARD or shard_size % BLOCK:
         raise InputError(f"shard_size = {shard_size}: allowed are multiples of {BLOCK}, up to {MAX_SHARD}")
     if compression not in get_args(Compression):
         raise InputError(f"compression = {compression!r}: allowed are {' and '.join(get_args(Compression))}")

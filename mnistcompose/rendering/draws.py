@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..layout.model import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
 from ..layout.names import as_spec
 
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1  # of a dataset
 MAX_INDEX = 10**15  # of a sample, and so the length of a split
 
 POSITION = 4096  # quanta per slot unit
@@ -95,7 +95,7 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     start, stop
         0 .. 10**15.
     seed
-        0 .. 2**63 - 1.
+        0 or more.
     bank
         The digits that the split may use. Most layouts depend only on their number; some depend on their classes, or
         on the position of the ink in their images.
@@ -109,13 +109,13 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     spec = as_spec(spec)
     start = whole("start", start, 0, MAX_INDEX)
     stop = whole("stop", stop, start, MAX_INDEX)
-    words = _philox(spec, split, whole("seed", seed, 0, MAX_SEED), start, stop)
+    words = _philox(spec, split, whole("seed", seed, 0), start, stop)
     return _interpret(spec, words, np.arange(start, stop, dtype=np.int64), bank)
 
 
 def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, bank: DigitBank) -> Draws:
     """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
-    return _interpret(spec, _philox_at(spec, split, whole("seed", seed, 0, MAX_SEED), indices), indices, bank)
+    return _interpret(spec, _philox_at(spec, split, whole("seed", seed, 0), indices), indices, bank)
 
 
 def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: DigitBank) -> Draws:
