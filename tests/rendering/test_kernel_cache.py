@@ -49,32 +49,52 @@ def call(copy, limit=resource.RLIM_INFINITY, **environment):
     assert result.stdout.strip() == f"{copy / 'rendering' / 'render.py'} (3, 28, 28)"
 
 
-def test_nothing_is_kept_next_to_the_sources(copy, tmp_path):
-    (copy / "rendering" / "__pycache__").unlink()
-    call(copy, HOME=str(tmp_path / "home"))
-    assert not list(copy.rglob("*.nb[ci]"))
-    assert list((tmp_path / "home").rglob("*.nbc"))
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A copy of the package, and the cache that its first call filled."""
+    root = tmp_path_factory.mktemp("compiled")
+    package = root / "mnistcompose"
+    shutil.copytree(Path(mnistcompose.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    call(package, NUMBA_CACHE_DIR=str(root / "cache"))
+    return package, root / "cache"
 
 
-@pytest.mark.parametrize("name", ["*.nbi", "*.nbc"])
-@pytest.mark.parametrize("content", [b"", b"garbage"])
-def test_a_damaged_cache_is_compiled_again_and_mended(copy, tmp_path, name, content):
+def test_nothing_is_kept_next_to_the_sources(compiled):
+    package, cache = compiled
+    assert not list(package.rglob("*.nb[ci]"))
+    assert list(cache.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize(("name", "content"), [("*.nbi", b"garbage"), ("*.nbc", b"")])
+def test_a_damaged_cache_is_compiled_again_and_mended(compiled, tmp_path, name, content):
+    package, filled = compiled
     folder = tmp_path / "cache"
-    call(copy, NUMBA_CACHE_DIR=str(folder))
-    damaged = list(folder.rglob(name))
+    shutil.copytree(filled, folder)
+    damaged = [path for path in folder.rglob(name) if "pack" in path.name]
     assert damaged
     for path in damaged:
         path.write_bytes(content)
-    call(copy, NUMBA_CACHE_DIR=str(folder))
+    call(package, NUMBA_CACHE_DIR=str(folder))
     assert all(path.read_bytes() != content for path in damaged)
 
 
-def test_a_change_in_any_source_of_the_kernels_compiles_again(copy, tmp_path):
-    folder = tmp_path / "cache"
-    call(copy, NUMBA_CACHE_DIR=str(folder))
-    (copy / "digits" / "bank.py").open("a").write("\n")  # INK is there, and kernels inline it
-    call(copy, NUMBA_CACHE_DIR=str(folder))
-    assert len(list(folder.iterdir())) == 2
+def test_a_change_in_any_source_of_the_kernels_names_another_folder(compiled):
+    package, cache = compiled
+    (kept,) = cache.iterdir()
+    show = "from mnistcompose.rendering.compiled import kernel_folder; print(kernel_folder())"
+    source = package / "digits" / "bank.py"  # INK is there, and kernels inline it
+    before = source.read_text()
+    found = []
+    for text in (before, before + "\n"):
+        source.write_text(text)
+        environment = {**os.environ, "PYTHONPATH": str(package.parent), "NUMBA_CACHE_DIR": str(cache)}
+        result = subprocess.run(
+            [sys.executable, "-c", show], env=environment, capture_output=True, text=True, check=True
+        )
+        found.append(Path(result.stdout.strip()))
+    source.write_text(before)
+    assert found[0] == kept
+    assert found[1] != kept
 
 
 def test_without_any_folder_the_kernel_is_compiled_anew(copy):
