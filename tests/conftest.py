@@ -7,6 +7,8 @@ import pytest
 
 # Children are to find the installed package, not the checkout's folder of the same name, which lacks the commands.
 os.environ["PYTHONSAFEPATH"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; children would ignore Ctrl-C, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

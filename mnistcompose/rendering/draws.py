@@ -108,7 +108,7 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     """
     spec = as_spec(spec)
     start = whole("start", start, 0, MAX_INDEX)
-    stop = whole("stop", stop, start, MAX_INDEX)
+    stop = whole("stop", stop, start, MAX_INDEX + 1)
     words = _philox(spec, split, whole("seed", seed, 0), start, stop)
     return _interpret(spec, words, np.arange(start, stop, dtype=np.int64), bank)
 
