@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.quantities import counted
 
 from .options import BFLOAT16, DEVICE, EPOCHS, PROGRESS, together
 
@@ -88,7 +89,7 @@ def watching(wanted: bool | None) -> Iterator[Epoch]:
     if wanted is False or (wanted is None and not terminal):
         yield lambda *_: None
         return
-    from dcl.reporting.table import duration
+    from mnistcompose.quantities import duration
 
     clock: dict[str, tuple[float, int]] = {}
     began = time.perf_counter()
@@ -188,7 +189,7 @@ def train(
         raise BuildError(f"{path}: {record['reason']}")
     wrong, count = len(record["wrong"]), data.splits[run.measured_on]["images"]
     click.echo(
-        f"{label}, {epochs} epochs: error {record['error_percent']:.2f} % ({wrong:,} of {count:,} "
+        f"{label}, {counted(epochs, 'epoch')}: error {record['error_percent']:.2f} % ({wrong:,} of {count:,} "
         f"{run.measured_on} images), {record['seconds']:.0f} s of training; {path.parent}"
         + (", stored before" if stored else "")
     )
@@ -247,8 +248,8 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
         click.echo(json.dumps(result))
         return
     click.echo(
-        f"{result['model']} trained on {result['trained_on']} ({trained.epochs} epochs), {data.name} {split}: "
-        f"error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
+        f"{result['model']} trained on {result['trained_on']} ({counted(trained.epochs, 'epoch')}), "
+        f"{data.name} {split}: error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
         + (
             f"by position {', '.join(f'{e:.2f} %' for e in positions)}"
             if data.slots > 1

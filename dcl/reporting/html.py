@@ -10,9 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from mnistcompose.quantities import counted, duration
+
 from . import charts
-from .report import Report, counted
-from .table import COLUMNS, duration, error_cell, paper_notation
+from .report import Report
+from .table import COLUMNS, error_cell, paper_notation
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
 

@@ -9,6 +9,7 @@ from mnistcompose import __version__
 from mnistcompose.building.verify import published_digests
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.quantities import counted
 
 from ..experiments.run_file import FINISHED, Record, status_of
 from .charts import Chart, Dot, Line, dot_chart, line_chart
@@ -141,11 +142,6 @@ def make_report(
 def _environment(record: Record) -> dict[str, Any]:
     """Software and machine of a run, without the time."""
     return {key: value for key, value in record.get("environment", {}).items() if key != "ended"}
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number and a noun, in the plural unless the number is 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _place(record: Record) -> tuple[str, tuple[int, str], int]:

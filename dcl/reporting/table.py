@@ -30,13 +30,6 @@ def paper_notation(mean: float, std: float | None) -> str:
     return f"{mean:.2f}" if std is None else f"{mean:.2f}({round(100 * std):02d})"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as in 3 h 05 min, 7 min 09 s, 12 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
 # --- the table ------------------------------------------------------------------------------------------------------
 
 

@@ -145,4 +145,5 @@ def _commands(source: Source, kind: FormatName) -> str:
     options = f" --split {source.splits[0]}" if len(source.splits) < len(filled) else ""
     options += f" --per-tar {source.per_tar}" if kind == "webdataset" else ""
     digits = "" if is_mnist(source) else " --digits FOLDER"
-    return f"{build}{digits}\nmnistcompose export dataset --format {kind}{options} -o again"
+    masks = " --masks" if manifest.masks else ""
+    return f"{build}{digits}{masks}\nmnistcompose export dataset --format {kind}{options} -o again"

@@ -553,7 +553,7 @@ FAST = ("--epochs", "1", "--batch-size", "32", "--lr", "0.05", "--device", "cpu"
 def test_train_evaluate_predict(command, folder: Path, data: Dataset, tmp_path: Path) -> None:
     code, out, err = command("train", folder, "--model", "A2", *FAST)
     assert (code, err) == (0, "")
-    assert "MNIST-II-01 A2, 1 epochs: error" in out
+    assert "MNIST-II-01 A2, 1 epoch: error" in out
     run = tmp_path / "runs/MNIST-II-01/A2-0"
     assert sorted(path.name for path in run.iterdir()) == ["run.json", "run.pt"]
     stored = read_record(run / "run.json")
