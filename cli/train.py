@@ -249,7 +249,8 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
         return
     click.echo(
         f"{result['model']} trained on {result['trained_on']} ({counted(trained.epochs, 'epoch')}), "
-        f"{data.name} {split}: error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
+        f"{data.name} {split}: "
+        f"error {measured.error:.2f} % ({measured.wrong.sum():,} of {len(targets):,}), loss {measured.loss:.4f}; "
         + (
             f"by position {', '.join(f'{e:.2f} %' for e in positions)}"
             if data.slots > 1
