@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from .building.verify import spec_of
 from .digits.bank import load_digits
 from .errors import InputError
 from .layout.model import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
@@ -18,7 +17,7 @@ from .rendering.compose import compose
 from .rendering.draws import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
 from .storage.files import failing, write_file
 from .storage.hdf5 import read_shard
-from .storage.manifest import read_manifest
+from .storage.manifest import read_manifest, spec_of
 
 _DRAWS = 40  # outlines that show a slot's random variation
 _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units

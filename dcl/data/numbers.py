@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from mnistcompose.building.build import build
-from mnistcompose.building.verify import spec_of
 from mnistcompose.datasets.base import Target
 from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.datasets.sharded import ShardedDigits
@@ -18,7 +17,7 @@ from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import bundled_names, load_spec
-from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest
+from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest, spec_of
 from mnistcompose.storage.schema import SplitName
 
 PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured

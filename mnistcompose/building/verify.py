@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from pydantic import ValidationError
 
 from ..digits.bank import DigitBank, load_digits
 from ..errors import BuildError, InputError
@@ -19,7 +18,7 @@ from ..rendering.draws import ABSENT, numbers
 from ..storage.digests import block_digests, split_digest
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
-from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
+from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest, spec_of
 from ..storage.schema import BLOCK, SplitName
 from .config import SPLITS
 from .executors import Progress, cores, tell
@@ -109,25 +108,6 @@ def verify(
             )
     rendered = sum(stop - start for runs in chosen.values() for start, stop in runs)
     return VerifyReport(root, tuple(problems), sum(shard.count for shard in shards), rendered, bool(published))
-
-
-def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
-    """Layout of a dataset.
-
-    Raises
-    ------
-    BuildError
-        The manifest is inconsistent.
-    """
-    try:
-        spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
-    except ValidationError as error:
-        raise BuildError(f"{root / MANIFEST}: spec: {error.errors(include_url=False)[0]['msg']}") from None
-    if spec.digest != manifest.spec_digest:
-        raise BuildError(f"{root / MANIFEST}: spec_digest is not that of the layout")
-    if set(manifest.splits) != set(SPLITS):
-        raise BuildError(f"{root / MANIFEST}: splits should be {' and '.join(SPLITS)}")
-    return spec
 
 
 def _folder_problems(root: Path, manifest: Manifest) -> Iterator[str]:

@@ -14,7 +14,6 @@ from typing import Any
 from .. import __version__
 from ..building.config import SPLITS
 from ..building.executors import Progress, tell
-from ..building.verify import spec_of
 from ..errors import BuildError, InputError
 from ..layout.reading import dump_spec
 from ..quantities import human_bytes
@@ -23,7 +22,7 @@ from ..storage.files import failing
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.locks import locked
-from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
+from ..storage.manifest import MANIFEST, ShardEntry, read_manifest, spec_of
 from ..storage.schema import Shard, SplitName
 from .croissant import croissant
 from .dataset_card import card

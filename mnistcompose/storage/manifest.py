@@ -3,12 +3,12 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import BuildError, InputError
-from ..layout.model import Output
+from ..layout.model import LayoutSpec, Output
 from ..layout.names import bundled_names
 from .digests import check_digest, split_digest
 from .files import failing, write_file
@@ -165,3 +165,23 @@ def read_manifest(root: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BuildError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
+    """Layout of a dataset.
+
+    Raises
+    ------
+    BuildError
+        The manifest is inconsistent.
+    """
+    try:
+        spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
+    except ValidationError as error:
+        raise BuildError(f"{root / MANIFEST}: spec: {error.errors(include_url=False)[0]['msg']}") from None
+    if spec.digest != manifest.spec_digest:
+        raise BuildError(f"{root / MANIFEST}: spec_digest is not that of the layout")
+    splits = get_args(SplitName)
+    if set(manifest.splits) != set(splits):
+        raise BuildError(f"{root / MANIFEST}: splits should be {' and '.join(splits)}")
+    return spec
