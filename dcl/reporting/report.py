@@ -93,7 +93,7 @@ def make_report(
     models = list(dict.fromkeys(row.model for row in sorted(rows, key=lambda row: model_order(row.model))))
     colors = {model: index for index, model in enumerate(models)}
     known = {layout.digest: layout for layout in layouts}
-    datasets = list(dict.fromkeys(record["determined_by"]["dataset"] for record in records.values()))
+    datasets = list(dict.fromkeys(row.dataset for row in rows if row.runs))
     by_dataset: dict[str, dict[Path, Record]] = {name: {} for name in datasets}
     for path, record in sorted(records.items(), key=lambda item: _place(item[1])):
         by_dataset[record["determined_by"]["dataset"]][path] = record

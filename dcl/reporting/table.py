@@ -134,7 +134,8 @@ def summarise(records: Iterable[Record]) -> list[Row]:
         return run["dataset"], model_order(run["model"])
 
     rows = []
-    for dataset, of_dataset in groupby(sorted(records, key=place), lambda record: place(record)[0]):
+    ordered = sorted(records, key=lambda record: (place(record), record["determined_by"]["seed"]))
+    for dataset, of_dataset in groupby(ordered, lambda record: place(record)[0]):
         runs = list(of_dataset)
         if any(_measured(run) != _measured(runs[0]) for run in runs):
             raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
