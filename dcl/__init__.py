@@ -10,7 +10,7 @@ from .models.fusion import Bilinear, DCLConv2d, DCLLinear
 from .models.networks import image_network, lenet
 from .models.oracle import Oracle
 from .training.evaluation import evaluate
-from .training.history import History
+from .training.history import DivergenceError, History
 from .training.loop import fit
 from .training.recipe import Recipe
 
@@ -18,6 +18,7 @@ __all__ = [
     "Bilinear",
     "DCLConv2d",
     "DCLLinear",
+    "DivergenceError",
     "History",
     "Network",
     "Oracle",

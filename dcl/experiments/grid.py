@@ -98,9 +98,7 @@ _OnEpoch = Callable[[Run, History], None]
 _Attempts = Generator[tuple[Run, Callable[[], Record]]]
 
 
-def _here(
-    out: Path, keep: bool, on_epoch: Callable[[Run, History], None], runs: Sequence[Run], wait: bool
-) -> _Attempts:
+def _here(out: Path, keep: bool, on_epoch: _OnEpoch, runs: Sequence[Run], wait: bool) -> _Attempts:
     for run in runs:
         yield run, partial(run_one, run, out / run.file, keep=keep, wait=wait, progress=partial(on_epoch, run))
 

@@ -28,7 +28,6 @@ from dcl.reporting.table import paper_table2, summarise
 from dcl.reporting.table2 import TOP5, paper_gain, pivot
 from dcl.training.evaluation import evaluate
 from dcl.training.recipe import Recipe, learning_rate
-from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
 
 CPU = torch.device("cpu")
@@ -429,23 +428,6 @@ def test_an_epoch_of_every_network(network: str, tmp_path: Path, monkeypatch: py
     again = evaluate(trained.net, data.load("test", "number", CPU), trained.normalisation, "cpu")
     assert np.flatnonzero(again.wrong).tolist() == record["wrong"]
     (tmp_path / "run.pt").unlink()  # AlexNet's has 0.4 GB
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcl.data.numbers import Dataset, open_dataset
+from dcl.data.numbers import Dataset
 from dcl.experiments import run as experiment
 from dcl.experiments.grid import grid, process_pool, run_grid
 from dcl.experiments.inference import load_trained
@@ -28,26 +28,12 @@ from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
 from dcl.reporting.table import check_alike, error_cell, summarise
 from dcl.training.recipe import Recipe
-from mnistcompose.building.build import build
 from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.layout.names import load_spec
 from mnistcompose.storage.locks import LockedError, locked
 
 QUICK = Recipe(batch_size=32, lr=0.05)
 WILD = Recipe(batch_size=32, lr=1e30, warmup=0.0)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "MNIST-II-01"
-    build(load_spec("MNIST-II-01"), root, train=200, test=100)
-    return root
-
-
-@pytest.fixture
-def data(folder: Path) -> Dataset:
-    return open_dataset(str(folder))
 
 
 def runs_of(data: Dataset, *models: str, **settings: object) -> list[Run]:

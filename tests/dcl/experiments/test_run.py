@@ -40,42 +40,11 @@ from dcl.reporting.table import (
 from dcl.training.evaluation import evaluate
 from dcl.training.recipe import Recipe
 from mnistcompose.building.build import build
-from mnistcompose.cli import main
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.names import load_spec
 from mnistcompose.layout.reading import dump_spec
 
 QUICK = Recipe(batch_size=32, lr=0.05)
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small built dataset."""
-    root = tmp_path_factory.mktemp("data") / "MNIST-II-01"
-    build(load_spec("MNIST-II-01"), root, train=200, test=100)
-    return root
-
-
-@pytest.fixture
-def data(folder: Path) -> Dataset:
-    return open_dataset(str(folder))
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def quick(data: Dataset, model: str = "baseline", **changes: object) -> Run:
