@@ -54,7 +54,7 @@ class Network(nn.Sequential):
 
 
 def plan_network(text: str, input_shape: tuple[int, int, int], classes: int) -> tuple[str, tuple[Cost, ...]]:
-    """The notation as the network would print it, and a row of costs a layer; nothing is allocated.
+    """Return the notation in its canonical form, and the cost of each layer, without making the network.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def parse_network(text: str, input_shape: tuple[int, int, int] = (1, 28, 28), cl
     Parameters
     ----------
     text : str
-        See this module's grammar.
+        The grammar is described in `dcl.models.grammar`.
     input_shape : (int, int, int)
         Channels, height and width.
     classes : int

@@ -60,18 +60,18 @@ def fit(
 ) -> History:
     """Train a network, in place, and leave it on the device in evaluation mode.
 
-    An epoch is a new permutation of the training set; its last samples, where they fill no whole batch, sit that epoch
-    out (a training set smaller than a batch is one batch).
+    Each epoch draws a new permutation of the training set and drops the last incomplete batch. A training set that is
+    smaller than a batch is one batch.
 
     Parameters
     ----------
     net : nn.Module
         From float (N, C, H, W) to (N, classes), or to (N, k, classes) where targets are (N, k).
     train, test : TensorSource or (images, targets)
-        uint8 (N, C, H, W) and int64 (N,) or (N, k). The test set is only measured.
+        uint8 (N, C, H, W) and int64 (N,) or (N, k). The test set is evaluated after each epoch and changes nothing.
     seed : int
-        Determines the order of the samples and every random choice in training. The network's initial weights are the
-        caller's (`torch.manual_seed` before making it).
+        Determines the order of the samples and every random choice in training, but not the initial weights: call
+        `torch.manual_seed` before you make the network.
     precision : str
         `bfloat16` runs the network under autocast, in training and in evaluation, where the processor multiplies
         bfloat16 natively (`check_precision`). Weights, the fusion and the loss stay in float32.
@@ -79,19 +79,21 @@ def fit(
         Applied to every batch of training images, uint8 on the device; what it draws from torch's generators follows
         from the seed.
     data_on_device : bool
-        False leaves the images where they are, as they may not fit onto the device, and sends them batch by batch.
+        False keeps the images where they are and sends them to the device batch by batch. Use it for sets that do not
+        fit into the device's memory.
     checkpoint : str or Path, optional
-        Written atomically after every epoch. Where it exists, the run goes on from it; with the same number of threads
-        on a CPU it ends with the same bits as an uninterrupted one.
+        Written atomically after every epoch. If it exists, training resumes from it. On a CPU, with the same number of
+        threads, a resumed run ends with the same bits as an uninterrupted one.
     metadata : mapping, optional
-        Plain values that describe the network, kept in the checkpoint; a checkpoint that says otherwise is refused.
+        Plain values that describe the network. They are stored in the checkpoint; a checkpoint with other values is
+        refused.
     progress : callable, optional
         Called after every epoch with the history so far.
 
     Raises
     ------
     InputError
-        Data, arguments or a checkpoint that do not go together.
+        The data, the arguments and the checkpoint do not match.
     DivergenceError
         The loss is NaN or infinite. Checked every `STEPS_PER_CHECK` steps, and at the end of each epoch.
     BuildError
