@@ -1,4 +1,4 @@
-"""Hold what the paper says of DCL's options against the stored runs: results/figures/claims.md, and the README's copy.
+"""Compare the paper's claims about DCL's options with the stored runs: results/figures/claims.md.
 
     python benchmarks/claims.py
     python benchmarks/claims.py --fired     # first measures how many outputs fire; needs weights, `compare --keep`
@@ -8,11 +8,10 @@ Trains nothing. How many fire is kept in results/figures/fired.csv, since weight
 
 import csv
 import io
-from pathlib import Path
 
 import click
 import torch
-from report import README, ROOT, readme_with
+from report import ROOT
 
 from dcl.experiments.inference import images_of_test, load_trained
 from dcl.experiments.registry import MODELS
@@ -23,6 +22,7 @@ from dcl.reporting.figures import module_responses
 from dcl.reporting.table import markdown_table, model_order
 
 FOLDERS = [ROOT / "results" / name for name in ("table1", "figures")]
+CLAIMS = ROOT / "results" / "figures" / "claims.md"
 FIRED = ROOT / "results" / "figures" / "fired.csv"
 DATASET = "MNIST-III-10"
 
@@ -51,7 +51,7 @@ def measure_fired() -> str:
 
 
 def fired_table(text: str) -> str:
-    """Markdown: a line a module."""
+    """Markdown: a line per module."""
     modules: dict[tuple[str, str, str, str], list[str]] = {}
     for row in csv.DictReader(io.StringIO(text)):
         key = row["dataset"], row["fusion"], row["module"], f"{row['dead']} of {row['outputs']}"
@@ -65,8 +65,8 @@ def fired_table(text: str) -> str:
     return markdown_table(head, lines, texts=3)
 
 
-def claims() -> dict[Path, str]:
-    """Content of both files, by path."""
+def claims() -> str:
+    """Markdown of all three tables."""
     runs = by_model(record for folder in FOLDERS for record in read_records(folder).values())
     gaps = sorted(
         (row for row in loss_gaps(runs, DATASET) if row[0] in MODELS and row[0] != "oracle"),
@@ -80,22 +80,17 @@ def claims() -> dict[Path, str]:
         ),
         fired_table(FIRED.read_text()),
     ]
-    table = "\n\n".join(parts) + "\n"
-    return {
-        ROOT / "results" / "figures" / "claims.md": table,
-        README: readme_with(table, "claims: python benchmarks/claims.py", "end of claims"),
-    }
+    return "\n\n".join(parts) + "\n"
 
 
 @click.command()
-@click.option("--fired", "measure", is_flag=True, help="Measure anew how many outputs fire.")
+@click.option("--fired", "measure", is_flag=True, help="Measure again how many outputs fire.")
 def main(measure: bool) -> None:
     """Write the tables."""
     if measure:
         FIRED.parent.mkdir(parents=True, exist_ok=True)
         FIRED.write_text(measure_fired())
-    for path, text in claims().items():
-        path.write_text(text)
+    CLAIMS.write_text(claims())
 
 
 if __name__ == "__main__":

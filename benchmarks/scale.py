@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py
 
-The inputs of docs/scale.md. Entries are made up, of shards of 100,000 images; nothing is rendered. The scheduler and
-its workers are processes on the loopback, and their tasks do nothing.
+The inputs of docs/explanation/scale.md. The entries are invented, of shards of 100,000 images; nothing is rendered. The
+scheduler and its workers are processes on the loopback interface, and their tasks do nothing.
 """
 
 import json

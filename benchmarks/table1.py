@@ -1,8 +1,8 @@
-"""Write our Table 1 from the stored runs: results/table1/table1.csv and table1.md, and the README's copy of it.
+"""Write our Table 1 from the stored runs: table1.csv and table1.md in each folder, and the README's part of it.
 
     python benchmarks/table1.py
 
-Trains nothing; `results/table1/README.md` has the commands that do.
+Trains nothing; `results/grid/README.md` has the commands that do.
 """
 
 import csv
@@ -12,10 +12,11 @@ from pathlib import Path
 from report import README, ROOT, readme_with
 
 from dcl.experiments.run_file import read_records
-from dcl.reporting.published import agreement, as_paper, as_sentences
-from dcl.reporting.table import Row, summarise
+from dcl.reporting.published import agreement, as_paper, as_sentences, paper_cell
+from dcl.reporting.table import Row, markdown_table, summarise
 
-RUNS = ROOT / "results" / "table1"
+FOLDERS = [ROOT / "results" / name for name in ("table1", "grid")]
+SHOWN = ("baseline", "oracle", "A2", "A3S", "A3D"), ("MNIST-II-05", "MNIST-III-10")  # in the README, of the last folder
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -24,20 +25,27 @@ def as_csv(rows: list[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("dataset", "model", "error_percent", "std_percent", "runs"))
     for row in rows:
-        std = "" if row.std_percent is None else f"{row.std_percent:.4f}"
-        writer.writerow((row.dataset, row.model, f"{row.error_percent:.4f}", std, row.runs))
+        errors = ("" if value is None else f"{value:.4f}" for value in (row.error_percent, row.std_percent))
+        writer.writerow((row.dataset, row.model, *errors, row.runs))
     return text.getvalue()
 
 
+def for_readme(rows: list[Row]) -> str:
+    """Markdown: a row per model and a column per dataset, ours / the paper's."""
+    models, datasets = SHOWN
+    found = {(row.model, row.dataset): row for row in rows}
+    return markdown_table(["", *datasets], [[m, *(paper_cell(found.get((m, d))) for d in datasets)] for m in models])
+
+
 def table1() -> dict[Path, str]:
-    """Content of the three files, by path."""
-    rows = summarise(read_records(RUNS).values())
-    table = f"{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
-    return {
-        RUNS / "table1.csv": as_csv(rows),
-        RUNS / "table1.md": f"Error in percent, ours / the paper's.\n\n{table}",
-        README: readme_with(table, "table 1: python benchmarks/table1.py", "end of table 1"),
-    }
+    """Content of all files, by path."""
+    texts = {}
+    for folder in FOLDERS:
+        rows = summarise(read_records(folder).values())
+        texts[folder / "table1.csv"] = as_csv(rows)
+        texts[folder / "table1.md"] = f"{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
+    texts[README] = readme_with(for_readme(rows), "results: python benchmarks/table1.py", "end of results")
+    return texts
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ HERE = Path(__file__).parent
 
 project, author, release = "mnistcompose", "the mnistcompose developers", __version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_click",
     "sphinx_copybutton",
 ]
+nb_execution_mode = "off"  # the tests run the notebook
 html_theme = "furo"
 html_title = "mnistcompose"
 exclude_patterns = ["_generated"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .datasets.sharded import ShardedDigits
     from .datasets.shuffle import BlockShuffle
     from .datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
+    from .datasets.vision import MNISTCompose
     from .digits.bank import DigitBank, load_digits
     from .errors import BuildError, InputError
     from .exporting.export import ExportReport, export
@@ -38,6 +39,7 @@ _HOME = {
     "ExportReport": "exporting.export",
     "InputError": "errors",
     "LayoutSpec": "layout.model",
+    "MNISTCompose": "datasets.vision",
     "ShardedDigits": "datasets.sharded",
     "VerifyReport": "building.verify",
     "build": "building.build",
@@ -62,6 +64,7 @@ __all__ = [
     "ExportReport",
     "InputError",
     "LayoutSpec",
+    "MNISTCompose",
     "ShardedDigits",
     "VerifyReport",
     "build",
@@ -82,7 +85,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "torchvision"):
             raise
         raise ImportError(f"{name} needs PyTorch: pip install torch torchvision") from None
 

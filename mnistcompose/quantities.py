@@ -20,3 +20,8 @@ def duration(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Write a number and a noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def number_names(count: int) -> list[str]:
+    """Names of the numbers below `count`, with leading zeros, so that they sort in the order of the numbers."""
+    return [f"{number:0{len(str(count - 1))}d}" for number in range(count)]

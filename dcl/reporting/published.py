@@ -96,12 +96,13 @@ def as_paper(rows: Sequence[Row]) -> str:
     head = ["dataset", *models, *(["gain of A3S %"] if "A3S" in models else [])]
     lines = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        cells = [_cell(found.get((dataset, model))) for model in models]
+        cells = [paper_cell(found.get((dataset, model))) for model in models]
         lines.append([dataset, *cells, *([_gain(found.get((dataset, "A3S")))] if "A3S" in models else [])])
     return markdown_table(head, lines)
 
 
-def _cell(row: Row | None) -> str:
+def paper_cell(row: Row | None) -> str:
+    """Write a cell: error in percent, ours / the paper's; empty without a row."""
     if row is None:
         return ""
     ours = error_cell(row)

@@ -1,0 +1,197 @@
+"""A dataset in the shape of torchvision's: built on first use, PIL images, targets by name."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.datasets import VisionDataset
+
+from ..arguments import whole
+from ..building.build import build as build_dataset
+from ..errors import InputError
+from ..layout.model import LayoutSpec
+from ..layout.names import as_spec
+from ..quantities import number_names
+from ..rendering.draws import ABSENT, MAX_SEED
+from ..storage.hdf5 import read_shard
+from ..storage.locks import LockedError
+from ..storage.manifest import MANIFEST, Manifest, local_copy, read_manifest
+from ..storage.schema import SplitName
+from .base import Transform
+
+TargetType = Literal["number", "digits", "multilabel", "boxes", "masks"]
+
+_PAUSE = 0.2  # seconds between two looks at a folder in which another process builds
+
+
+class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no types
+    """A split of a dataset, with the interface of `torchvision.datasets.MNIST`.
+
+    Samples are PIL images, so that a script for torchvision's datasets works unchanged. The split is read into memory.
+    `ShardedDigits` reads the same folder faster, as uint8 tensors and in batches, and larger datasets than fit into
+    memory.
+
+    Parameters
+    ----------
+    root
+        Folder that holds datasets; this one is in `root / name`, where `mnistcompose build NAME` puts it with
+        `root="data"`.
+    name
+        A layout, or the name or path of one.
+    train
+        The training split, else the test split.
+    transform, target_transform, transforms
+        As in torchvision: called with the PIL image, with the target, or with both.
+    download
+        Build the dataset if it is not there; nothing is downloaded. If another process is building it, wait for that.
+    split
+        'train' or 'test', instead of `train`.
+    target_type
+        'number' for the number as an int; 'digits' for the class of each digit, int64 (k,), where a place that a
+        shorter number leaves empty has the extra class B, the number of classes of a digit; 'multilabel' for the digits
+        that occur, int64 (B,) of zeros and ones; 'boxes' for the digits' ink, `tv_tensors.BoundingBoxes` (k, 4) in
+        XYXY format; 'masks' for the pixels that each digit covers by half at least, `tv_tensors.Mask` (k, H, W), for
+        datasets built with masks. Boxes and masks are of the digits that are present. Several in a list give a tuple.
+    seed
+        Data seed, 0 .. 2**63 - 1. Published digests are those of seed 0.
+    build
+        Alias of `download`.
+
+    Attributes
+    ----------
+    data : uint8 tensor (N, H, W), in colour (N, H, W, 3)
+    targets : int64 tensor (N,)
+        The numbers. Samples are read from `data` and `targets`, which may be changed as torchvision's may.
+    classes : list of str
+        Names of the numbers, such as '007'.
+    class_to_idx : dict
+        Number by name.
+
+    Raises
+    ------
+    InputError
+        An argument cannot be used, the dataset is not there and `download` is false, or the folder holds a dataset of
+        another layout or seed.
+    BuildError
+        The dataset could not be built, or a file is damaged.
+    """
+
+    def __init__(
+        self,
+        root: str | Path = "data",
+        name: str | Path | LayoutSpec = "MNIST-III-10",
+        train: bool = True,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        download: bool = False,
+        *,
+        transforms: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        split: SplitName | None = None,
+        target_type: TargetType | Sequence[TargetType] = "number",
+        seed: int = 0,
+        build: bool = False,
+    ) -> None:
+        super().__init__(root, transforms, transform, target_transform)
+        self.split: SplitName = split if split is not None else "train" if train else "test"
+        self.train = self.split == "train"
+        self.target_type = target_type
+        self._target_types = _checked(target_type)
+        spec = as_spec(name)
+        self.folder = Path(root).expanduser() / spec.name
+        manifest = _ensure(self.folder, spec, whole("seed", seed, 0, MAX_SEED), make=download or build)
+        self._digit_classes = manifest.classes
+        self._numbers = manifest.classes ** len(spec.slots)
+        if self.split not in manifest.splits:
+            raise InputError(f"split = {self.split!r}; should be {' or '.join(map(repr, manifest.splits))}")
+        if "masks" in self._target_types and not manifest.masks:
+            raise InputError(f"{self.folder}: has no masks; mnistcompose build {spec.name} --masks makes them")
+        wanted = {column for column, kind in (("box", "boxes"), ("masks", "masks")) if kind in self._target_types}
+        self._columns = _read(self.folder, manifest, self.split, {"images", "labels", "digits", *wanted})
+        self.data = torch.from_numpy(self._columns.pop("images"))
+        self.targets = torch.from_numpy(self._columns.pop("labels"))
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of all numbers, in order, with leading zeros."""
+        return number_names(self._numbers)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """Number by name."""
+        return {name: number for number, name in enumerate(self.classes)}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return an image, PIL in mode L or RGB, and its target, after the transforms."""
+        image: Any = Image.fromarray(self.data[index].numpy())
+        targets = tuple(self._target(kind, index) for kind in self._target_types)
+        target: Any = targets[0] if isinstance(self.target_type, str) else targets
+        if self.transforms is not None:
+            image, target = self.transforms(image, target)
+        return image, target
+
+    def _target(self, kind: TargetType, index: int) -> Any:
+        digits = self._columns["digits"][index]
+        present = digits != ABSENT
+        match kind:
+            case "number":
+                return int(self.targets[index])
+            case "digits":
+                return torch.from_numpy(np.where(present, digits, self._digit_classes).astype(np.int64))
+            case "multilabel":
+                return torch.from_numpy(np.isin(np.arange(self._digit_classes), digits[present]).astype(np.int64))
+            case "boxes":
+                boxes = torch.from_numpy(self._columns["box"][index][present])
+                return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=tuple(self.data.shape[1:3]))
+            case "masks":
+                covered = self._columns["masks"][index][present] >= 128
+                return tv_tensors.Mask(torch.from_numpy(covered.astype(np.uint8)))
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows besides the number of samples and the folder."""
+        return f"Split: {self.split}\nTarget: {self.target_type}\nClasses: {self._numbers:,}"
+
+
+def _checked(target_type: TargetType | Sequence[TargetType]) -> tuple[TargetType, ...]:
+    kinds = (target_type,) if isinstance(target_type, str) else tuple(target_type)
+    for kind in kinds:
+        if kind not in get_args(TargetType):
+            allowed = ", ".join(map(repr, get_args(TargetType)))
+            raise InputError(f"target_type = {kind!r}; should be one of {allowed}, or a list of them")
+    if not kinds:
+        raise InputError("target_type = []; should have at least one type")
+    return kinds
+
+
+def _ensure(folder: Path, spec: LayoutSpec, seed: int, *, make: bool) -> Manifest:
+    """Manifest of a dataset, which is built if it is not there and `make` is true."""
+    while make and not (folder / MANIFEST).is_file():
+        try:
+            build_dataset(spec, folder, seed=seed)
+        except LockedError:
+            time.sleep(_PAUSE)
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: no dataset; download=True builds it")
+    manifest = read_manifest(folder)
+    for field, there, wanted in (
+        ("layout", manifest.spec_digest, spec.digest),
+        ("seed", manifest.seed, seed),
+    ):
+        if there != wanted:
+            raise InputError(f"{folder}: {field} is {there}, not {wanted}; use another root, or delete the folder")
+    return manifest
+
+
+def _read(folder: Path, manifest: Manifest, split: SplitName, columns: set[str]) -> dict[str, NDArray[Any]]:
+    """Read columns of a split into memory, checking every file."""
+    shards = [read_shard(local_copy(folder, entry), entry.sha256) for entry in manifest.splits[split].shards]
+    return {name: np.concatenate([getattr(shard, name) for shard in shards]) for name in columns}
