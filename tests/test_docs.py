@@ -1,8 +1,13 @@
-"""The tutorial and the notebook are run as they are written."""
+"""README and docs: every block of code is run as it is written, in the order of its page.
+
+A block in `sh` is not run: it needs a network, other machines, a browser, files of the reader's, or hours.
+"""
 
 import doctest
+import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,45 +16,103 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mnistcompose.cli import main
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(bash|python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = {
+    str(path.relative_to(ROOT)): BLOCK.findall(path.read_text())
+    for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    if "_generated" not in path.parts
+}
+NOT_RUN = re.compile(
+    r"pip install|path/to|HOST|BUCKET|studio|--all|--scheduler|--target|benchmarks/|_COMPLETE|--faults full"
+)
+# Training on fewer images and for an epoch keeps the tests short; the words of a page stay as they are.
+COMMAND = f"""#!/bin/bash
+set -euo pipefail
+run() {{ {shlex.quote(sys.executable)} -m mnistcompose.cli "$@"; }}
+case "$1" in
+  build) case " $* " in *" --train "*) run "$@" ;; *) run "$@" --train 2000 --test 1000 ;; esac ;;
+  train|compare)
+    for given; do
+      if [[ $given == MNIST-* ]]; then
+        [ -e "data/$given" ] || run build "$given" --train 2000 --test 1000 > /dev/null
+        given=data/$given
+      fi
+      arguments+=("$given")
+    done
+    run "${{arguments[@]}}" --epochs 1 --device cpu ;;
+  *) run "$@" ;;
+esac
+"""
 
-DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+def read(page: str) -> list[tuple[str, str]]:
+    """A page's blocks, without the two commands of the README that install the package."""
+    blocks = [(kind, text.removeprefix("pip install . && ")) for kind, text in PAGES[page]]
+    return [(kind, text) for kind, text in blocks if not text.startswith("pip install '.[test]'")]
 
 
-def test_the_tutorial(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    parser, runner, names = doctest.DocTestParser(), doctest.DocTestRunner(), {"__name__": "tutorial"}
-    blocks = BLOCK.findall((DOCS / "tutorial.md").read_text())
-    assert {language for language, _ in blocks} == {"bash", "python"}
-    for number, (language, text) in enumerate(blocks):
-        if language == "bash":
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", text], env=environment, capture_output=True, text=True, timeout=240
-            )
-            assert done.returncode == 0, f"{text}\n{done.stderr}"
-        else:
-            test = parser.get_doctest(text, names, f"block {number}", "tutorial.md", 0)
-            assert test.examples, text
-            report = []
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder in which `mnistcompose` and `python` are those of the tests."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "mnistcompose").write_text(COMMAND)
+    (bin_ / "mnistcompose").chmod(0o755)
+    (bin_ / "python").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def run(page: str) -> dict[str, object]:
+    """Run a page's blocks in order, and return the names that its Python defined."""
+    names: dict[str, object] = {"__name__": "page"}
+    for number, (kind, text) in enumerate(read(page)):
+        if kind == "bash":
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, f"{page}: {text}\n{done.stderr}"
+        elif kind == "python" and ">>>" in text:
+            test = doctest.DocTestParser().get_doctest(text, names, f"block {number}", page, 0)
+            runner, report = doctest.DocTestRunner(), []
             runner.run(test, out=report.append, clear_globs=False)
             names = test.globs
             assert runner.summarize(verbose=False).failed == 0, "".join(report)
-    assert {"sheet.png", "powers.png", "powers.yaml"} <= {path.name for path in tmp_path.iterdir()}
+        elif kind == "python":
+            exec(compile(text.replace("epochs=20", "epochs=1"), f"{page}, block {number}", "exec"), names)
+    return names
 
 
-def test_a_model_of_ones_own_beside_the_baseline(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    main(["build", "MNIST-III-10", "--train", "1000", "--test", "300"])
-    main(["compare", "data/MNIST-III-10", "--models", "baseline", "--epochs", "1", "--device", "cpu", "--no-progress"])
-    blocks = [text for kind, text in BLOCK.findall((DOCS / "howto" / "model.md").read_text()) if kind == "python"]
-    text = "".join(blocks).replace("epochs=20", "epochs=1, device='cpu'")
-    names = {}
-    exec(text.replace("paired_difference(mine", "found = paired_difference(mine"), names)
-    assert names["found"].low <= names["found"].mean <= names["found"].high
-    assert names["mine"].shape == names["baseline"].shape == (1, 300)
-    assert names["found"].mean == pytest.approx(100 * (names["mine"].mean() - names["baseline"].mean()))
+@pytest.mark.parametrize("page", [page for page, blocks in PAGES.items() if any(kind != "sh" for kind, _ in blocks)])
+def test_a_page_runs_as_it_is_written(page, folder):
+    names = run(page)
+    if page == "docs/tutorial.md":
+        assert {"sheet.png", "powers.png", "powers.yaml"} <= {path.name for path in folder.iterdir()}
+    if page == "docs/howto/model.md":
+        assert names["mine"].shape == names["baseline"].shape == (1, 1000)
+        difference = 100 * (names["mine"].mean() - names["baseline"].mean())
+        assert names["difference"].mean == pytest.approx(difference)
+        assert names["difference"].low <= difference <= names["difference"].high
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_not_run_could_not_be(page):
+    assert [text for kind, text in PAGES[page] if kind == "sh" and not NOT_RUN.search(text)] == []
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("https:")]
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_the_notebook(tmp_path):
@@ -65,7 +128,6 @@ def test_the_notebook(tmp_path):
 
 def test_every_field_of_a_layout_is_documented():
     pytest.importorskip("sphinx")
-    import importlib.util
 
     from mnistcompose.layout.model import Digit, LayoutSpec, Noise, Slot
 

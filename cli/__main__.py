@@ -1,0 +1,5 @@
+"""`python -m mnistcompose.cli`."""
+
+from . import main
+
+main()
