@@ -17,6 +17,7 @@ _COMMANDS = {
     "export": ("export", "Write a dataset as IDX, WebDataset, Parquet, PNG, NPZ or COCO."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
     "studio": ("studio", "Design a layout in the browser, next to samples of it."),
+    "list": ("spec", "List the bundled datasets."),
     "spec": ("spec", "List, show and check layouts."),
     "train": ("train", "Train one model on a dataset."),
     "evaluate": ("train", "Measure a trained model on a dataset."),
@@ -40,7 +41,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return super().get_command(ctx, name)
-        command: click.Command = getattr(import_module(f".{_COMMANDS[name][0]}", __name__), name.replace("-", "_"))
+        module = import_module(f".{_COMMANDS[name][0]}", __name__)
+        command: click.Command = module.list_ if name == "list" else getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -58,8 +60,12 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="mnistcompose")
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Completion in bash: eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"; others: docs/reference/cli.md.',
+)
+@click.version_option(__version__, "-V", "--version", prog_name="mnistcompose")
 def cli() -> None:
     """Make multi-digit MNIST datasets, and train Deep Collaborative Learning on them."""
 

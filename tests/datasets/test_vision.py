@@ -203,13 +203,17 @@ def test_a_lightning_trainer(root, layout, tmp_path):
     assert trainer.global_step == 5
 
 
-def test_avalanche_makes_a_benchmark_of_it(root, layout):
+def test_avalanche_makes_a_benchmark_of_it(tmp_path):
     pytest.importorskip("avalanche")
     from avalanche.benchmarks import nc_benchmark
 
-    train, test = (mc.MNISTCompose(root, layout, train=train, transform=ToTensor()) for train in (True, False))
-    benchmark = nc_benchmark(train, test, n_experiences=2, task_labels=False, seed=0)
-    assert len(benchmark.train_stream) == 2
+    layout = tmp_path / "one.yaml"
+    layout.write_text("{name: one, train: 300, test: 100, slots: [{center: [0, 0]}]}")
+    train, test = (
+        mc.MNISTCompose(tmp_path, layout, train=train, transform=ToTensor(), download=True) for train in (True, False)
+    )
+    benchmark = nc_benchmark(train, test, n_experiences=5, task_labels=False, seed=0)
+    assert len(benchmark.train_stream) == 5
     assert sum(len(e.dataset) for e in benchmark.train_stream) == 300
 
 
