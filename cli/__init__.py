@@ -1,5 +1,6 @@
 """The command line: `mnistcompose`. A command's module is imported when it is called."""
 
+import logging
 import signal
 import sys
 from contextlib import suppress
@@ -63,7 +64,7 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog='Completion in bash: eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"; others: docs/reference/cli.md.',
+    epilog='Completion in bash: eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"; else see the docs.',
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mnistcompose")
 def cli() -> None:
@@ -78,6 +79,7 @@ def main(args: list[str] | None = None) -> Any:
     """
     with suppress(ValueError):  # not in the main thread: the caller handles signals
         signal.signal(signal.SIGTERM, _terminate)
+    _show_notes()
     called = set(sys.argv[1:2] if args is None else args[:1])
     stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
     try:
@@ -98,6 +100,22 @@ def main(args: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()  # the reader is gone (`| head`); keeps Python from reporting that at exit
         sys.exit(1)
+
+
+class _Notes(logging.Handler):
+    """Writes log records to the terminal, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as one line."""
+        click.echo(f"mnistcompose: {record.getMessage()}", err=True)
+
+
+def _show_notes() -> None:
+    """Show the package's notes, such as that kernels are compiled, on a terminal; elsewhere commands are quiet."""
+    logger = logging.getLogger("mnistcompose")
+    if sys.stderr.isatty() and not logger.handlers:
+        logger.addHandler(_Notes())
+        logger.setLevel(logging.INFO)
 
 
 class _Terminated(BaseException):

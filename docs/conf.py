@@ -9,6 +9,7 @@ from mnistcompose.layout.model import LayoutSpec
 
 HERE = Path(__file__).parent
 
+copyright = "the mnistcompose developers"  # noqa: A001
 project, author, release = "mnistcompose", "the mnistcompose developers", __version__
 extensions = [
     "myst_nb",

@@ -6,6 +6,7 @@ the cache is damaged or cannot be written, functions are compiled again.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,6 +49,11 @@ def kernel_folder() -> Path:
     return base / digest.hexdigest()[:16]
 
 
+@cache
+def _tell_that_it_compiles() -> None:
+    logging.getLogger(__name__).info("compiling the kernels, once per version; this takes some seconds")
+
+
 class _Forgiving:
     """numba's cache of a function; if it is damaged, it is emptied and the function is compiled again."""
 
@@ -59,11 +65,14 @@ class _Forgiving:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Load machine code; None if there is none, or if it cannot be read."""
+        found = None
         try:
-            return self._kept.load_overload(signature, context)
+            found = self._kept.load_overload(signature, context)
         except Exception:  # a damaged file can make pickle raise anything
             self._flush()
-            return None
+        if found is None:
+            _tell_that_it_compiles()
+        return found
 
     def save_overload(self, signature: Any, code: Any) -> None:
         """Store machine code, if that is possible."""

@@ -12,6 +12,8 @@ import pytest
 import mnistcompose
 
 CODE = """
+import logging
+logging.basicConfig(level=logging.INFO, format="%(message)s")
 import mnistcompose.rendering.render as module
 from mnistcompose import draw, load_digits
 from mnistcompose.layout.reading import parse_spec
@@ -47,6 +49,7 @@ def call(copy, limit=resource.RLIM_INFINITY, **environment):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == f"{copy / 'rendering' / 'render.py'} (3, 28, 28)"
+    return result.stderr.count("compiling the kernels")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,13 @@ def compiled(tmp_path_factory):
     root = tmp_path_factory.mktemp("compiled")
     package = root / "mnistcompose"
     shutil.copytree(Path(mnistcompose.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    call(package, NUMBA_CACHE_DIR=str(root / "cache"))
+    assert call(package, NUMBA_CACHE_DIR=str(root / "cache")) == 1
     return package, root / "cache"
+
+
+def test_a_compilation_is_told_once_and_never_with_a_cache(compiled):
+    package, cache = compiled
+    assert call(package, NUMBA_CACHE_DIR=str(cache)) == 0
 
 
 def test_nothing_is_kept_next_to_the_sources(compiled):
@@ -97,7 +105,7 @@ def test_a_change_in_any_source_of_the_kernels_names_another_folder(compiled):
     assert found[1] != kept
 
 
-def test_without_any_folder_the_kernel_is_compiled_anew(copy):
+def test_without_any_folder_the_kernel_is_compiled_again(copy):
     call(copy, HOME="/dev/null")
     assert not list(copy.parent.rglob("*.nbc"))
 
