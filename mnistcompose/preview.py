@@ -17,7 +17,7 @@ from .rendering.compose import compose
 from .rendering.draws import ABSENT, ANGLE, FLIPS, POSITION, SCALE, draw
 from .storage.files import failing, write_file
 from .storage.hdf5 import read_shard
-from .storage.manifest import read_manifest, spec_of
+from .storage.manifest import read_manifest
 
 _DRAWS = 40  # outlines that show a slot's random variation
 _NATURAL = 0.8, 1.0  # ink of a typical MNIST digit, slot units
@@ -75,10 +75,11 @@ def read_samples(root: Path, count: int) -> Samples:
         A file is missing or damaged.
     """
     manifest = read_manifest(root)
-    spec = spec_of(root, manifest)
+    spec = manifest.layout
     counts = {str(name): split.count for name, split in manifest.splits.items()}
     shards = next(split.shards for _, split in sorted(manifest.splits.items(), reverse=True) if split.count)
-    parts = [read_shard(root / entry.name, entry.sha256) for entry in shards if entry.first < count]
+    wanted = [entry for entry in shards if entry.first < count]
+    parts = [read_shard(root / entry.name, entry.sha256, manifest.promise(entry)) for entry in wanted]
     images, digits = (np.concatenate([getattr(part, name) for part in parts])[:count] for name in ("images", "digits"))
     return Samples(spec, _note(counts, manifest.classes ** len(spec.slots), manifest.seed), images, digits)
 

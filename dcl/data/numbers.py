@@ -17,7 +17,7 @@ from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import bundled_names, load_spec
-from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest, spec_of
+from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest
 from mnistcompose.storage.schema import SplitName
 
 PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured
@@ -108,7 +108,7 @@ def open_dataset(
     root = Path(name)
     if name not in bundled_names() and root.is_dir():
         manifest = read_manifest(root)
-        spec, seed = spec_of(root, manifest), manifest.seed
+        spec, seed = manifest.layout, manifest.seed
         if not validation:
             return _verified(spec, manifest, root)
         if manifest.digits_digest != load_digits("fit").digest:

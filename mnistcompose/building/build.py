@@ -14,7 +14,7 @@ from ..layout.model import LayoutSpec
 from ..storage.digests import split_digest
 from ..storage.files import failing, sync_folder, write_file
 from ..storage.hdf5 import virtual_bytes
-from ..storage.location import is_local, locate
+from ..storage.location import locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes
 from ..storage.schema import Compression, SplitName, shard_name
 from .config import SPLITS, BuildConfig, make_config
@@ -24,8 +24,8 @@ from .folder import (
     check_folder,
     check_space,
     folder_lock,
-    has_size,
     is_intact,
+    is_kept,
     known_shards,
     prepare,
     remove_notes,
@@ -191,16 +191,9 @@ def _tasks(config: BuildConfig, split: SplitName, root: Path) -> Iterator[Task]:
 def _kept(root: Path, tasks: list[Task], workers: int | None) -> dict[str, ShardEntry]:
     """Entries of the planned shards that exist with the content they were written with."""
     known = known_shards(root)
-    candidates = [
-        entry
-        for task in tasks
-        if (entry := known.get(task.name))
-        and (entry.split, entry.first, entry.count) == (task.split, task.start, task.stop - task.start)
-    ]
-    # a shard that is noted in a store is complete, and reading it again would cost more than making it
-    check = is_intact if is_local(root) else has_size
-    intact = map_on_threads(lambda entry: check(root, entry), candidates, workers or cores())
-    return {entry.name: entry for entry, good in zip(candidates, intact, strict=True) if good}
+    candidates = [(known[task.name], task) for task in tasks if task.name in known]
+    intact = map_on_threads(lambda pair: is_kept(root, pair[0], pair[1].promise), candidates, workers or cores())
+    return {entry.name: entry for (entry, _), good in zip(candidates, intact, strict=True) if good}
 
 
 def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manifest:

@@ -11,9 +11,7 @@ from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
 from ..rendering.draws import ABSENT, MAX_INDEX, MAX_SEED
-from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, Compression, SampleSchema, SplitName
-
-MAX_SHARD_BYTES = 4 << 30  # a shard is made and read in memory, and several at once
+from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, Compression, SampleSchema, SplitName
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 

@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank, load_digits
 from ..errors import BuildError
 from ..layout.model import LayoutSpec
-from ..rendering.draws import ANGLE, POSITION, SCALE
+from ..rendering.draws import ANGLE, POSITION, SCALE, Draws
 from ..storage.digests import block_digests, pieces_digest
 from ..storage.files import write_file
 from ..storage.hdf5 import encode
 from ..storage.location import is_local
 from ..storage.manifest import ShardEntry
-from ..storage.schema import Shard, SplitName
+from ..storage.schema import Origin, Promise, Shard, SplitName
 from .config import BuildConfig
 from .folder import NOTES
 
@@ -29,6 +31,13 @@ class Task:
     stop: int
     folder: Path
     name: str
+
+    @property
+    def promise(self) -> Promise:
+        """What the shard will hold."""
+        config = self.config
+        origin = Origin(self.split, config.seed, self.start, config.spec.digest, config.digits_digest, config.classes)
+        return Promise(self.stop - self.start, config.schema, origin)
 
 
 def compose_shard(
@@ -54,14 +63,21 @@ def compose_shard(
         images=made.images,
         labels=made.labels,
         digits=made.digits,
-        source_index=made.draws.source,
-        center=(made.draws.center / POSITION).astype(np.float32),
-        scale=(made.draws.scale / SCALE).astype(np.float32),
-        rotation=(made.draws.rotation / ANGLE).astype(np.float32),
-        flip=made.draws.flip,
         box=made.boxes,
         masks=made.masks,
+        **drawn_columns(made.draws),
     )
+
+
+def drawn_columns(draws: Draws) -> dict[str, NDArray[Any]]:
+    """Columns of a shard that hold the random choices as they were drawn; nothing has to be rendered for them."""
+    return {
+        "source_index": draws.source,
+        "center": (draws.center / POSITION).astype(np.float32),
+        "scale": (draws.scale / SCALE).astype(np.float32),
+        "rotation": (draws.rotation / ANGLE).astype(np.float32),
+        "flip": draws.flip,
+    }
 
 
 def load_kernel(config: BuildConfig) -> None:

@@ -7,17 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BuildError, InputError
 from ..storage.digests import check_digest, file_digest
 from ..storage.files import failing
-from ..storage.hdf5 import column_of, decoding, read_shard
+from ..storage.hdf5 import inspect, opened, read_shard
 from ..storage.location import locate
 from ..storage.manifest import ShardEntry, local_copy, read_manifest
-from ..storage.schema import SampleSchema, SplitName, column_type
+from ..storage.schema import Promise, SplitName
 from .base import Columns, DigitsDataset, Target, Transform, joined
 
 _MAPPED = 512  # shards whose files are mapped at once; each holds a file descriptor, of which there are often 1024
@@ -77,9 +76,9 @@ class ShardedDigits(DigitsDataset):
             raise InputError(f"{root}: no split {split!r}; there are {', '.join(map(repr, manifest.splits))}")
         self._shards = manifest.splits[split].shards
         self._starts = np.array([shard.first for shard in self._shards], np.int64)
-        self._form = manifest.form
+        self._manifest = manifest.model_copy(update={"splits": {}})  # without the hashes of the other split
         count = manifest.splits[split].count
-        super().__init__(count, manifest.classes, self._form, transform, target_transform, target)
+        super().__init__(count, manifest.classes, manifest.form, transform, target_transform, target)
         self.shard_size = manifest.shard_size
         self._compressed = manifest.compression != "none"
         self._most = max(1, _DECODED // (self.shard_size * self._image_bytes)) if self._compressed else _MAPPED
@@ -96,9 +95,15 @@ class ShardedDigits(DigitsDataset):
 
     def _verify(self) -> None:
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(file_digest, [local_copy(self.root, shard) for shard in self._shards])
-            for shard, digest in zip(self._shards, digests, strict=True):
-                check_digest(self.root / shard.name, digest, shard.sha256)
+            for _ in pool.map(self._check, self._shards):
+                pass
+
+    def _check(self, shard: ShardEntry) -> None:
+        """Check a shard's hash, and that it holds what the manifest says."""
+        path = local_copy(self.root, shard)
+        check_digest(self.root / shard.name, file_digest(path), shard.sha256)
+        with opened(path) as file:
+            inspect(file, self.root / shard.name, self._manifest.promise(shard))
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if self._whole is None and 0 < len(self) * self._image_bytes <= _RESIDENT:
@@ -133,27 +138,26 @@ class ShardedDigits(DigitsDataset):
         return columns
 
     def _load(self, shard: ShardEntry) -> Columns:
-        path = local_copy(self.root, shard)
+        path, promise = local_copy(self.root, shard), self._manifest.promise(shard)
         if self._compressed:
-            whole = read_shard(path, shard.sha256)
+            whole = read_shard(path, shard.sha256, promise)
             return Columns(whole.images, whole.labels, whole.digits)
-        return _map_columns(path, shard.count, self._form)
+        return _map_columns(path, promise)
 
 
-def _map_columns(path: Path, count: int, form: SampleSchema) -> Columns:
+def _map_columns(path: Path, promise: Promise) -> Columns:
     """The arrays of an uncompressed shard: the images mapped into memory, read-only, labels and digits copied."""
-    types = {name: column_type(name, form) for name in ("images", "labels", "digits")}
-    wanted = {name: (kind, (count, *shape)) for name, (kind, shape) in types.items()}
     with failing("read", path):
         binary = path.open("rb")
-    with binary, decoding(path), h5py.File(path, "r") as file:
+    with binary, opened(path) as file:
+        inspect(file, path, promise)
         memory = mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ)
         arrays = []
-        for name, (kind, shape) in wanted.items():
-            column = column_of(file, name, path)
+        for name in ("images", "labels", "digits"):
+            column = file[name]
             offset = column.id.get_offset()
-            if column.shape != shape or column.dtype != np.dtype(kind) or offset is None:
-                raise BuildError(f"{path}: {name} is not as the manifest says")
-            arrays.append(np.ndarray(shape, kind, buffer=memory, offset=offset))
+            if offset is None:
+                raise BuildError(f"{path}: {name} is compressed, in the manifest it is not")
+            arrays.append(np.ndarray(column.shape, column.dtype, buffer=memory, offset=offset))
     images, numbers, digits = arrays
     return Columns(images, numbers.copy(), digits.copy())  # they may be unaligned in the file, which is slow

@@ -9,6 +9,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,13 +20,29 @@ from numpy.typing import NDArray
 
 from ..errors import BuildError
 from ..layout.model import MAX_SIDE, MAX_SLOTS
+from ..quantities import human_bytes
 from .digests import check_digest
 from .files import Pieces, failing
 from .manifest import ShardEntry
-from .schema import BLOCK, COLUMN_TYPES, FORMAT, MAX_SHARD, Compression, SampleSchema, Shard, column_type
+from .schema import (
+    BLOCK,
+    COLUMN_TYPES,
+    FORMAT,
+    MAX_SHARD,
+    MAX_SHARD_BYTES,
+    Compression,
+    Origin,
+    Promise,
+    SampleSchema,
+    Shard,
+    column_type,
+)
 
 _LEVEL = 4  # of gzip
-_ATTRIBUTES = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
+_NOTE = (
+    "Virtual: this file holds no images; they are in the files SPLIT-*-of-*.h5, which must be in the same folder. HDF5 "
+    "does not report a missing one: its images read as 0, its labels as -1. `mnistcompose verify FOLDER` checks."
+)
 
 
 class _Sink:
@@ -89,8 +106,7 @@ def encode(shard: Shard, compression: Compression = "none") -> Pieces:
     sink = _Sink(*arrays.values())
     with _file(sink, "v108") as file:
         file.attrs["format"] = FORMAT
-        for attribute in _ATTRIBUTES:
-            file.attrs[attribute] = getattr(shard, attribute)
+        file.attrs.update(vars(shard.origin))
         for name, array in arrays.items():
             if chunks:
                 options = {
@@ -99,8 +115,8 @@ def encode(shard: Shard, compression: Compression = "none") -> Pieces:
                     "compression_opts": _LEVEL,
                 }
                 dataset = file.create_dataset(name, array.shape, array.dtype, **options)
-                for index, chunk in enumerate(chunks[name]):
-                    dataset.id.write_direct_chunk((index * BLOCK, *[0] * (array.ndim - 1)), chunk)
+                for number, chunk in enumerate(chunks[name]):
+                    dataset.id.write_direct_chunk((number * BLOCK, *[0] * (array.ndim - 1)), chunk)
             else:
                 dataset = file.create_dataset(name, data=array)
             dataset.attrs["unit"] = COLUMN_TYPES[name][2]
@@ -114,24 +130,49 @@ def _deflate(array: NDArray[Any]) -> list[bytes]:
     return [zlib.compress(full[start : start + BLOCK].data, _LEVEL) for start in range(0, len(full), BLOCK)]
 
 
-def read_shard(path: Path, sha256: str) -> Shard:
+def read_shard(path: Path, sha256: str, promise: Promise | None = None) -> Shard:
     """Read a shard whose hash is known.
 
     Parameters
     ----------
     sha256
         SHA-256 of the file, from the manifest; HDF5 does not open any other file.
+    promise
+        What it must hold; compared before an array is read.
 
     Raises
     ------
     BuildError
-        The file is missing, damaged, or not a shard of this format.
+        The file is missing, damaged, not a shard of this format, or another shard than promised.
     """
     with failing("read", path):
         content = path.read_bytes()
     check_digest(path, hashlib.sha256(content).hexdigest(), sha256)
     with decoding(path), h5py.File(h5py.h5f.open_file_image(content), "r") as file:
-        return _decode(file, path)
+        found = inspect(file, path, promise)
+        arrays = {name: file[name][...] for name in found.form.columns}
+    return Shard(**vars(found.origin), **arrays)
+
+
+def read_promise(path: Path) -> Promise:
+    """Read what a local shard's file says it holds, without its arrays.
+
+    Raises
+    ------
+    BuildError
+        The file is missing, or not a shard of this format.
+    """
+    with opened(path) as file:
+        return inspect(file, path)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a local file for reading, without HDF5's lock: not every file system has locks, and shards never change."""
+    with failing("read", path):
+        path.stat()
+    with decoding(path), h5py.File(path, "r", locking=False) as file:
+        yield file
 
 
 @contextmanager
@@ -145,47 +186,52 @@ def decoding(path: Path) -> Iterator[None]:
         raise BuildError(f"{path}: not a shard: {' '.join(str(error).split())}") from None
 
 
-def _decode(file: h5py.File, path: Path) -> Shard:
-    attributes = dict(file.attrs)
-    if attributes.pop("format", None) != FORMAT:
-        raise BuildError(f"{path}: not a shard of format {FORMAT}")
-    image = column_of(file, "images", path).shape[1:]
-    form = SampleSchema(column_of(file, "digits", path).shape[-1], image, "masks" in file)
-    count = len(column_of(file, "labels", path))
-    if count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
-        raise BuildError(
-            f"{path}: promises {count:,} samples of {form.slots} digits; allowed are {MAX_SHARD:,} of {MAX_SLOTS}"
-        )
-    if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
-        raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")
-    arrays: dict[str, NDArray[Any]] = {}
-    for name in form.columns:
-        kind, shape = column_type(name, form)
-        dataset = column_of(file, name, path)
-        expected = (count, *shape)
-        if dataset.shape != expected or dataset.dtype != np.dtype(kind):
-            raise BuildError(
-                f"{path}: {name} is {dataset.dtype} {dataset.shape}, should be {np.dtype(kind)} {expected}"
-            )
-        arrays[name] = dataset[...]
-    whole = {name: int(attributes[name]) for name in ("seed", "first", "classes")}
-    words = {name: str(attributes[name]) for name in ("split", "spec_digest", "digits_digest")}
-    return Shard(**whole, **words, **arrays)  # type: ignore[arg-type]
-
-
-def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    """One of the shard's arrays, which must be stored in the file itself.
+def inspect(file: h5py.File, path: Path, promise: Promise | None = None) -> Promise:
+    """Check what a shard's file says it holds, before an array is read.
 
     Raises
     ------
     BuildError
-        The array is missing, or not stored in an allowed way.
+        It is not a shard of this format, or another one than promised, or its arrays are larger than allowed or not
+        all in the file.
     """
+    attributes = dict(file.attrs)
+    if attributes.pop("format", None) != FORMAT:
+        raise BuildError(f"{path}: not a shard of format {FORMAT}")
+    whole = {name: index(attributes[name]) for name in ("seed", "first", "classes")}
+    words = {name: str(attributes[name]) for name in ("split", "spec_digest", "digits_digest")}
+    image = _column(file, "images", path).shape[1:]
+    form = SampleSchema(_column(file, "digits", path).shape[-1], image, "masks" in file)
+    found = Promise(len(_column(file, "labels", path)), form, Origin(**whole, **words))  # type: ignore[arg-type]
+    if promise and (difference := next(promise.differences(found), None)):
+        raise BuildError(f"{path}: {difference}")
+    if found.count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
+        raise BuildError(
+            f"{path}: promises {found.count:,} samples of {form.slots} digits; allowed are {MAX_SHARD:,} of {MAX_SLOTS}"
+        )
+    if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
+        raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")
+    if (size := found.count * form.sample_bytes) > MAX_SHARD_BYTES:
+        raise BuildError(f"{path}: promises {human_bytes(size)}; at most {human_bytes(MAX_SHARD_BYTES)} are allowed")
+    for name in form.columns:
+        kind, shape = column_type(name, form)
+        dataset, expected = _column(file, name, path), (found.count, *shape)
+        if dataset.shape != expected or dataset.dtype != np.dtype(kind):
+            raise BuildError(
+                f"{path}: {name} is {dataset.dtype} {dataset.shape}, should be {np.dtype(kind)} {expected}"
+            )
+        if not _is_stored(dataset):
+            raise BuildError(f"{path}: {name} is not wholly in the file; what is missing would read as zeros")
+    return found
+
+
+def _column(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+    """One of the shard's arrays, which must be stored in the file itself, with no other filter than gzip."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
         raise BuildError(f"{path}: {name} is missing, or stored elsewhere")
     dataset = file[name]
     plan = dataset.id.get_create_plist()
-    filters = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    filters = {plan.get_filter(number)[0] for number in range(plan.get_nfilters())}
     # a chunk is decompressed whole, and may be larger than what it holds
     bounded = dataset.chunks is None or (dataset.chunks[0] <= BLOCK and dataset.chunks[1:] == dataset.shape[1:])
     if dataset.is_virtual or dataset.external or filters - {h5py.h5z.FILTER_DEFLATE} or not bounded:
@@ -193,14 +239,23 @@ def column_of(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     return dataset
 
 
+def _is_stored(dataset: h5py.Dataset) -> bool:
+    """Whether every element is in the file; HDF5 reads what is not as zeros."""
+    if dataset.chunks:
+        return bool(dataset.id.get_num_chunks() == -(-len(dataset) // dataset.chunks[0]))
+    return bool(dataset.id.get_storage_size() == dataset.nbytes)
+
+
 def virtual_bytes(shards: Sequence[ShardEntry], form: SampleSchema) -> bytes:
     """Make the virtual HDF5 file that joins all of a split's shards, which are next to it.
 
-    A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere.
+    A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere. HDF5 has no option that makes it an
+    error, so the file's attributes say it.
     """
     total = sum(shard.count for shard in shards)
     sink = _Sink()
     with _file(sink, "v110") as file:
+        file.attrs["note"] = _NOTE
         for name in form.columns:
             kind, _, unit = COLUMN_TYPES[name]
             shape = form.shape(name)

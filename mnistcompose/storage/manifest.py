@@ -2,18 +2,19 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import BuildError, InputError
-from ..layout.model import LayoutSpec, Output
+from ..layout.model import LayoutSpec
 from ..layout.names import bundled_names
 from .digests import check_digest, split_digest
 from .files import failing, write_file
 from .location import cache_folder, is_local
-from .schema import BLOCK, FORMAT, Compression, SampleSchema, SplitName
+from .schema import BLOCK, FORMAT, MAX_SHARD, Compression, Origin, Promise, SampleSchema, SplitName, shard_name
 
 MANIFEST = "manifest.json"
 
@@ -87,6 +88,11 @@ class SplitEntry(_Entry):
         return self
 
 
+@lru_cache(maxsize=4)
+def _layout(text: str) -> LayoutSpec:
+    return LayoutSpec.model_validate_json(text)
+
+
 class Manifest(_Entry):
     """What a finished dataset consists of, and what it was made from."""
 
@@ -97,18 +103,65 @@ class Manifest(_Entry):
     spec_digest: Digest
     digits_digest: Digest
     classes: int = Field(ge=1, le=256)
-    seed: Count
-    shard_size: Count
+    seed: int = Field(ge=0, le=2**63 - 1)
+    shard_size: int = Field(ge=BLOCK, le=MAX_SHARD, multiple_of=BLOCK)
     compression: Compression
     masks: bool = Field(default=False, description="whether the shards hold a mask for every digit")
     splits: dict[SplitName, SplitEntry]
 
+    @field_validator("spec")
+    @classmethod
+    def _is_a_layout(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        try:
+            _layout(json.dumps(spec))
+        except ValidationError as error:
+            raise ValueError(first_problem(error)) from None
+        return spec
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Check what concerns several fields."""
+        if self.layout.digest != self.spec_digest:
+            raise ValueError("spec_digest is not that of the layout")
+        if self.classes**self.form.slots > 2**63:
+            raise ValueError(f"{self.form.slots} slots of {self.classes} classes make labels of more than 64 bits")
+        if set(self.splits) != set(get_args(SplitName)):
+            raise ValueError(f"splits should be {' and '.join(get_args(SplitName))}")
+        if not any(entry.count for entry in self.splits.values()):
+            raise ValueError("splits: hold no images")
+        for split, entry in self.splits.items():
+            names = [entry.virtual.name, *(shard.name for shard in entry.shards)]
+            total = len(entry.shards)
+            if names != [f"{split}.h5", *(shard_name(split, number, total) for number in range(total))]:
+                raise ValueError(f"splits.{split}: should list {split}.h5, and its {total} shards in order")
+            for number, shard in enumerate(entry.shards):
+                first = number * self.shard_size
+                if (shard.split, shard.first, shard.count) != (split, first, min(self.shard_size, entry.count - first)):
+                    raise ValueError(f"{shard.name}: split, first or count are not those of its place")
+        return self
+
+    @property
+    def layout(self) -> LayoutSpec:
+        """The layout."""
+        return _layout(json.dumps(self.spec))
+
     @property
     def form(self) -> SampleSchema:
         """What the samples look like."""
-        return SampleSchema(
-            len(self.spec["slots"]), Output.model_validate(self.spec.get("output", {})).shape, self.masks
-        )
+        layout = self.layout
+        return SampleSchema(len(layout.slots), layout.output.shape, self.masks)
+
+    def promise(self, shard: ShardEntry) -> Promise:
+        """What one of the shards must hold."""
+        origin = Origin(shard.split, self.seed, shard.first, self.spec_digest, self.digits_digest, self.classes)
+        return Promise(shard.count, self.form, origin)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in one line: the field, and what it should be."""
+    problem = error.errors(include_url=False)[0]
+    message = " ".join(problem["msg"].removeprefix("Value error, ").split())
+    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), message)))
 
 
 def _seal(fields: dict[str, Any]) -> str:
@@ -147,41 +200,24 @@ def read_manifest(root: Path) -> Manifest:
         is_folder, is_finished = root.is_dir(), path.is_file()
     if not is_folder:
         raise InputError(f"{root}: not a dataset's folder; {_how_to_get(root)}")
+    if not is_finished and (alone := next((name for name in ("train.h5", "test.h5") if (root / name).exists()), None)):
+        raise InputError(
+            f"{path}: missing; {alone} alone holds no images, it refers to the shards; copy the dataset's whole folder"
+        )
     if not is_finished:
         raise InputError(f"{path}: missing; the folder holds no finished dataset (the same build command finishes it)")
     with failing("read", path):
         content = path.read_bytes()
     try:
         fields = json.loads(content)
-        digest = fields.pop("digest", None)
+        digest, sealed = fields.pop("digest", None), _seal(fields)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise BuildError(f"{path}: damaged: not a JSON mapping") from None
-    if digest != _seal(fields):
+    if digest != sealed:
         raise BuildError(f"{path}: damaged or edited: it does not agree with its own digest")
     if fields.get("format") != FORMAT:
         raise BuildError(f"{path}: format {fields.get('format')!r}; this version reads format {FORMAT}")
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BuildError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def spec_of(root: Path, manifest: Manifest) -> LayoutSpec:
-    """Layout of a dataset.
-
-    Raises
-    ------
-    BuildError
-        The manifest is inconsistent.
-    """
-    try:
-        spec = LayoutSpec.model_validate_json(json.dumps(manifest.spec))
-    except ValidationError as error:
-        raise BuildError(f"{root / MANIFEST}: spec: {error.errors(include_url=False)[0]['msg']}") from None
-    if spec.digest != manifest.spec_digest:
-        raise BuildError(f"{root / MANIFEST}: spec_digest is not that of the layout")
-    splits = get_args(SplitName)
-    if set(manifest.splits) != set(splits):
-        raise BuildError(f"{root / MANIFEST}: splits should be {' and '.join(splits)}")
-    return spec
+        raise BuildError(f"{path}: {first_problem(error)}") from None

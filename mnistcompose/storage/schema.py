@@ -1,7 +1,8 @@
 """What a shard holds: its columns, their types and units."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from typing import Literal
 
@@ -13,6 +14,7 @@ from ..layout.model import SIZE
 FORMAT = 1
 BLOCK = 1000  # samples per digest; a shard holds whole blocks, so that shards can be hashed separately
 MAX_SHARD = 100_000  # samples; a shard is made and read in memory
+MAX_SHARD_BYTES = 4 << 30
 Compression = Literal["none", "gzip"]
 SplitName = Literal["train", "test"]
 # name: type, shape of one sample, unit; "k" is the number of slots, "image" an image's shape, "area" without colours
@@ -67,9 +69,9 @@ class SampleSchema:
         return sum(np.dtype(COLUMN_TYPES[name][0]).itemsize * math.prod(self.shape(name)) for name in self.columns)
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """Consecutive samples of a split, n of k slots: the images, and the factors they were made with.
+@dataclass(frozen=True)
+class Origin:
+    """Which samples a shard holds, and what they were made from; the attributes of its file.
 
     Attributes
     ----------
@@ -77,6 +79,40 @@ class Shard:
         Where the samples belong; `first` is the index of the first one in its split.
     spec_digest, digits_digest, classes
         Digests of the layout and of the digit set, and the base of the labels.
+    """
+
+    split: SplitName
+    seed: int
+    first: int
+    spec_digest: str
+    digits_digest: str
+    classes: int
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a shard must hold, known before its arrays are read."""
+
+    count: int
+    form: SampleSchema
+    origin: Origin
+
+    def differences(self, found: "Promise") -> Iterator[str]:
+        """Yield what another shard has otherwise, a field each."""
+        ours, theirs = ({"samples": each.count, **asdict(each.form), **asdict(each.origin)} for each in (self, found))
+        for name, value in ours.items():
+            if theirs[name] != value:
+                yield f"{name} is {theirs[name]!r}, in the manifest {value!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Consecutive samples of a split, n of k slots: the images, and the factors they were made with.
+
+    Attributes
+    ----------
+    split, seed, first, spec_digest, digits_digest, classes
+        As in `Origin`.
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     labels : int64 (n,)
         The number, sum of digit * classes**(length - 1 - slot).
@@ -123,6 +159,11 @@ class Shard:
     def form(self) -> SampleSchema:
         """What the samples look like."""
         return SampleSchema(self.digits.shape[1], self.images.shape[1:], self.masks is not None)
+
+    @property
+    def origin(self) -> Origin:
+        """What the samples were made from."""
+        return Origin(*(getattr(self, field.name) for field in fields(Origin)))
 
 
 def shard_name(split: SplitName, index: int, total: int) -> str:

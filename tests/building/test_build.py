@@ -565,6 +565,12 @@ def edit(name: str, position: tuple[int, ...], amount: int) -> Callable[[dict[st
     return change
 
 
+def redraw(arrays: dict[str, np.ndarray]) -> None:
+    """Move all samples by one place: each is right, and none is where the seed puts it."""
+    for array in arrays.values():
+        array[:] = np.roll(array, 1, axis=0)
+
+
 def relabel(arrays: dict[str, np.ndarray]) -> None:
     arrays["digits"][5, 2] = (arrays["digits"][5, 2] + 1) % 10
     arrays["labels"][5] = arrays["digits"][5].astype(int) @ [100, 10, 1]
@@ -574,18 +580,21 @@ FORGERIES = {
     "label": (edit("labels", (5,), 1), "label of sample 1005 is not the number that its digits make"),
     "digit": (relabel, "digits are not those of the source images"),
     "source": (edit("source_index", (7, 1), 60_000), r"source_index leaves 0..59999"),
+    "center": (edit("center", (1, 2, 0), 1), "center of sample 1001 is not what the layout and the seed give"),
+    "scale": (edit("scale", (999, 2), 1), "scale of sample 1999 is not what"),
+    "rotation": (edit("rotation", (0, 0), 1), "rotation of sample 1000 is not what"),
+    "flip": (edit("flip", (3, 1), 1), "flip of sample 1003 is not what"),
+    "place": (redraw, "source_index of sample 1000 is not what"),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), FORGERIES.values(), ids=FORGERIES)
-def test_wrong_labels_are_found_even_if_all_digests_agree(dataset: Path, change, message: str):
+def test_wrong_labels_and_factors_are_found_even_if_all_digests_agree(dataset: Path, change, message: str):
     forge(dataset, change)
     assert message in "".join(verify(dataset).problems)
 
 
-@pytest.mark.parametrize(
-    ("name", "position"), [("images", (499, 14, 14)), ("box", (0, 0, 0)), ("scale", (999, 2)), ("flip", (3, 1))]
-)
+@pytest.mark.parametrize(("name", "position"), [("images", (499, 14, 14)), ("box", (0, 0, 0))])
 def test_rendering_again_finds_what_digests_cannot(dataset: Path, name: str, position: tuple[int, ...]):
     forge(dataset, edit(name, position, 1))
     assert verify(dataset).ok
@@ -604,6 +613,23 @@ def test_shards_of_another_dataset_are_found(dataset: Path, tmp_path: Path):
     problems = verify(other).problems
     assert len(problems) == 4
     assert all("seed is 1, in the manifest 0" in problem for problem in problems)
+
+
+def test_shards_of_another_key_are_not_kept(dataset: Path, finished: Path, tmp_path: Path):
+    """What the record says agrees with the files, and these say that they are of another seed."""
+    other = tmp_path / "other"
+    build(SPEC, other, seed=1, shard_size=1000, **COUNTS)
+    records = [shard for split in read_manifest(other).splits.values() for shard in split.shards]
+    for path in other.glob("*-of-*.h5"):
+        shutil.copy(path, dataset)
+    manifest = read_manifest(other).model_copy(update={"seed": 0})
+    (dataset / "manifest.json").write_bytes(manifest_bytes(manifest))
+    assert all("seed is 1, in the manifest 0" in problem for problem in verify(dataset).problems)
+    (dataset / "manifest.json").unlink()
+    (dataset / "journal.jsonl").write_text("\n".join(record.model_dump_json() for record in records))
+    report = build(SPEC, dataset, shard_size=1000, **COUNTS)
+    assert (report.made, report.kept) == (4, 0)
+    assert contents(dataset) == contents(finished)
 
 
 def test_a_layout_that_is_not_the_manifests_is_found(dataset: Path):

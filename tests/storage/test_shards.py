@@ -2,6 +2,7 @@ import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnistcompose import BuildError, InputError
+from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
-from mnistcompose.storage.hdf5 import encode, read_shard, virtual_bytes
+from mnistcompose.storage.hdf5 import encode, read_promise, read_shard, virtual_bytes
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
-from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, SampleSchema, Shard, shard_name
+from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, Promise, SampleSchema, Shard, shard_name
 
 ZEROS = "0" * 64
 
@@ -189,6 +191,16 @@ def reach_out(kind: str, folder: Path) -> bytes:
                     shape = (10**12, 28, 28) if name == "images" else (10**12,)
                     file.pop(name, None)
                     file.create_dataset(name, shape, "u1" if name == "images" else "i8", chunks=(1000, *shape[1:]))
+            case "bomb of a product":  # each number is allowed, and no chunk is stored
+                for name, shape in {"images": (256, 256, 3), "labels": ()}.items():
+                    file.pop(name, None)
+                    kind = "u1" if name == "images" else "i8"
+                    file.create_dataset(name, (100_000, *shape), kind, chunks=(1000, *shape), compression="gzip")
+            case "chunks that are not stored":
+                file.create_dataset("images", (20, 28, 28), "u1", chunks=(10, 28, 28), compression="gzip")
+                file["images"][:10] = 1
+            case "nothing stored":
+                file.create_dataset("images", (20, 28, 28), "u1")
             case "bomb of a chunk":
                 file.create_dataset(
                     "images",
@@ -208,7 +220,8 @@ def reach_out(kind: str, folder: Path) -> bytes:
 
 
 KINDS = ["missing", "external link", "soft link", "virtual", "external storage", "group", "shape", "type", "filter"]
-KINDS += ["other filter", "bomb of samples", "bomb of a chunk"]
+KINDS += ["other filter", "bomb of samples", "bomb of a chunk", "bomb of a product", "chunks that are not stored"]
+KINDS += ["nothing stored"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "attribute", "format", "not HDF5"])
@@ -218,6 +231,39 @@ def test_what_is_no_shard_is_refused_in_one_line(tmp_path: Path, kind: str):
     path.write_bytes(content)
     with pytest.raises(BuildError, match=r"train-00000-of-00001.h5: [^\n]+\Z"):
         read_shard(path, sha256(content))
+
+
+def test_a_shard_that_is_not_as_promised_is_refused_before_it_is_read(tmp_path: Path, monkeypatch):
+    part = shard(20)
+    entry = put(tmp_path, part)
+    promise = Promise(20, SampleSchema(3), part.origin)
+    assert same(read_shard(tmp_path / entry.name, entry.sha256, promise), part)
+    assert read_promise(tmp_path / entry.name) == promise
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", None)
+    wrong = {
+        "samples": replace(promise, count=21),
+        "slots": replace(promise, form=SampleSchema(2)),
+        "image": replace(promise, form=SampleSchema(3, (28, 29))),
+        "masks": replace(promise, form=SampleSchema(3, masks=True)),
+        "split": replace(promise, origin=replace(part.origin, split="test")),
+        "seed": replace(promise, origin=replace(part.origin, seed=0)),
+        "first": replace(promise, origin=replace(part.origin, first=1000)),
+        "spec_digest": replace(promise, origin=replace(part.origin, spec_digest="1" * 64)),
+        "digits_digest": replace(promise, origin=replace(part.origin, digits_digest="1" * 64)),
+        "classes": replace(promise, origin=replace(part.origin, classes=11)),
+    }
+    for field, other in wrong.items():
+        with pytest.raises(BuildError, match=rf"{entry.name}: {field} is [^\n]+, in the manifest [^\n]+\Z"):
+            read_shard(tmp_path / entry.name, entry.sha256, other)
+
+
+def test_what_is_too_large_is_refused_before_memory_is_taken(tmp_path: Path):
+    """Nine kilobytes that promise 20 GB."""
+    content = reach_out("bomb of a product", tmp_path)
+    assert len(content) < 50_000
+    (tmp_path / "bad.h5").write_bytes(content)
+    with pytest.raises(BuildError, match=r"bad\.h5: promises [\d.]+ GB; at most 4\.29 GB"):
+        read_shard(tmp_path / "bad.h5", sha256(content))
 
 
 def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeypatch):
@@ -236,13 +282,26 @@ def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeyp
         assert (file["labels"][1000:] == -1).all()
 
 
+def test_a_virtual_file_says_what_it_is_without_its_shards(tmp_path: Path):
+    (tmp_path / "train.h5").write_bytes(virtual_bytes([put(tmp_path, shard(20))], SampleSchema(3)))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (tmp_path / "train.h5").rename(alone / "train.h5")
+    with h5py.File(alone / "train.h5") as file:
+        assert not file["images"][...].any()
+        assert "holds no images" in file.attrs["note"]
+        assert "labels as -1" in file.attrs["note"]
+    with pytest.raises(InputError, match=r"manifest\.json: missing; train\.h5 alone holds no images[^\n]+\Z"):
+        read_manifest(alone)
+
+
 def test_a_file_is_whole_or_not_there(tmp_path: Path):
     path = tmp_path / "train.h5"
     write_file(path, b"old")
     with file_limit(1000), pytest.raises(BuildError, match=r"train\.h5: cannot write: File too large"):
         write_file(path, b"new" * 1000)
     assert path.read_bytes() == b"old"
-    with pytest.raises(BuildError, match=r"missing/train\.h5: cannot write: No such file"):
+    with pytest.raises(BuildError, match=r"missing.train\.h5: cannot write: No such file"):
         write_file(tmp_path / "missing" / "train.h5", b"new")
     write_file(path, b"new")
     assert list(tmp_path.iterdir()) == [path]
@@ -256,9 +315,13 @@ def manifest(**changes) -> Manifest:
     second = ShardEntry(name=names[1], bytes=9, sha256=ZEROS, split="train", first=2000, count=7, blocks=blocks[2:])
     virtual = FileEntry(name="train.h5", bytes=9, sha256=ZEROS)
     split = SplitEntry(count=2007, digest=split_digest(blocks), virtual=virtual, shards=[first, second])
-    fields = {"mnistcompose": "0", "license": "", "spec": {"name": "x", "scale": 0.1}, "spec_digest": ZEROS}
+    none = FileEntry(name="test.h5", bytes=9, sha256=ZEROS)
+    empty = SplitEntry(count=0, digest=split_digest([]), virtual=none, shards=[])
+    layout = {"name": "x", "slots": [{"center": [0.0, 0.1]}, {"center": [1.5, 0.0]}]}
+    fields = {"mnistcompose": "0", "license": "", "spec": layout}
+    fields |= {"spec_digest": LayoutSpec.model_validate(layout).digest}
     fields |= {"digits_digest": ZEROS, "classes": 10, "seed": 0, "shard_size": 2000, "compression": "none"}
-    return Manifest(**fields | {"splits": {"train": split}} | changes)
+    return Manifest(**fields | {"splits": {"train": split, "test": empty}} | changes)
 
 
 def test_a_manifest_reads_back(tmp_path: Path):
@@ -308,6 +371,16 @@ def edits() -> dict:
         "key": lambda f: f.update(more=1),
         "missing": lambda f: f.pop("seed"),
         "type": lambda f: f.update(seed="0"),
+        "no layout": lambda f: f.update(spec={}),
+        "no slots": lambda f: f["spec"].update(slots=5),
+        "output": lambda f: f["spec"].update(output={"width": "wide"}),
+        "other layout": lambda f: f["spec"].update(composite="add"),
+        "no shard size": lambda f: f.update(shard_size=0),
+        "other shard size": lambda f: f.update(shard_size=3000),
+        "one split": lambda f: f["splits"].pop("test"),
+        "names": lambda f: at(f)["shards"][0].update(name="train-00000-of-00003.h5"),
+        "place": lambda f: at(f)["shards"][0].update(split="test"),
+        "labels": lambda f: f.update(classes=256, spec={**f["spec"], "slots": [{"center": [0, 0]}] * 9}),
     }
 
 
@@ -342,5 +415,5 @@ def test_a_dataset_that_is_not_built_says_how_to_build_it(tmp_path, monkeypatch)
         read_manifest(Path("mine"))
     (tmp_path / "data/MNIST-III-10").mkdir(parents=True)
     (tmp_path / "data/MNIST-III-10/manifest.json").touch()
-    with pytest.raises(InputError, match=r"did you mean data/MNIST-III-10\?"):
+    with pytest.raises(InputError, match=r"did you mean data.MNIST-III-10\?"):
         read_manifest(Path("MNIST-III-10"))
