@@ -15,9 +15,11 @@ from ..errors import BuildError, InputError
 from ..quantities import human_bytes
 from ..storage.digests import file_digest
 from ..storage.files import failing, write_file
+from ..storage.hdf5 import read_promise
 from ..storage.location import is_local, listing
-from ..storage.locks import locked
+from ..storage.locks import SOFT, locked
 from ..storage.manifest import MANIFEST, FileEntry, ShardEntry, read_manifest
+from ..storage.schema import Promise
 from .config import BuildConfig
 
 BUILD = "build.json"
@@ -60,7 +62,7 @@ def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
 def _leftover(name: str) -> bool:
     """Whether a build that was killed before it began may have left this."""
     own = OWN.fullmatch(name)
-    return name == LOCK or bool(own and own["temporary"])
+    return name in (LOCK, LOCK + SOFT) or bool(own and own["temporary"])
 
 
 def _read_build(path: Path) -> dict[str, Any] | None:
@@ -152,6 +154,21 @@ def has_size(root: Path, entry: FileEntry) -> bool:
 def is_intact(root: Path, entry: FileEntry) -> bool:
     """Whether a file of the dataset is there with the size and the hash that it was written with."""
     return has_size(root, entry) and file_digest(root / entry.name) == entry.sha256
+
+
+def is_kept(root: Path, entry: ShardEntry, promise: Promise) -> bool:
+    """Whether a shard that a build noted is there as it was written, and is the one that is wanted."""
+    wanted = promise.origin
+    if (entry.split, entry.first, entry.count) != (wanted.split, wanted.first, promise.count):
+        return False
+    if not is_local(root):
+        return has_size(root, entry)  # what is noted there is complete; to read it would cost more than to make it
+    if not is_intact(root, entry):
+        return False
+    try:
+        return read_promise(root / entry.name) == promise
+    except BuildError:
+        return False
 
 
 def known_shards(root: Path) -> dict[str, ShardEntry]:

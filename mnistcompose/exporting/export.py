@@ -1,7 +1,6 @@
 """Write a built dataset in another format, shard by shard, into a folder that appears when it is complete."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,11 @@ from ..errors import BuildError, InputError
 from ..layout.reading import dump_spec
 from ..quantities import human_bytes
 from ..storage.digests import block_digests, split_digest
-from ..storage.files import failing
+from ..storage.files import failing, sync_disks
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.locks import locked
-from ..storage.manifest import MANIFEST, ShardEntry, read_manifest, spec_of
+from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
 from ..storage.schema import Shard, SplitName
 from .croissant import croissant
 from .dataset_card import card
@@ -134,11 +133,10 @@ def _source(root: Path, splits: Sequence[SplitName], per_tar: int) -> Source:
     if wrong := next((split for split in splits if split not in SPLITS), None):
         raise InputError(f"split = {wrong!r}: there are {' and '.join(SPLITS)}")
     manifest = read_manifest(root)
-    spec = spec_of(root, manifest)
     chosen = tuple(split for split in SPLITS if split in splits and manifest.splits[split].count)
     if not chosen:
         raise InputError(f"{root}: no images in {' and '.join(splits)}")
-    return Source(manifest, spec, chosen, per_tar)
+    return Source(manifest, manifest.layout, chosen, per_tar)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -153,11 +151,11 @@ def _write_split(
 
     def checked() -> Iterator[Shard]:
         with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is written
-            waiting = pool.submit(_read, root, entry.shards[0])
+            waiting = pool.submit(_read, root, source, entry.shards[0])
             for number, shard_entry in enumerate(entry.shards):
                 shard = waiting.result()
                 if number + 1 < len(entry.shards):
-                    waiting = pool.submit(_read, root, entry.shards[number + 1])
+                    waiting = pool.submit(_read, root, source, entry.shards[number + 1])
                 yield shard
                 blocks.extend(shard_entry.blocks)
                 tell(progress, shard_entry)
@@ -167,12 +165,10 @@ def _write_split(
         raise BuildError(f"{root / MANIFEST}: the {split} digest is not that of the shards that were read")
 
 
-def _read(root: Path, entry: ShardEntry) -> Shard:
+def _read(root: Path, source: Source, entry: ShardEntry) -> Shard:
     """Read a shard, and check that it is the one in the manifest."""
     path = root / entry.name
-    shard = read_shard(path, entry.sha256)
-    if (shard.split, shard.first, len(shard)) != (entry.split, entry.first, entry.count):
-        raise BuildError(f"{path}: holds other samples than the manifest says")
+    shard = read_shard(path, entry.sha256, source.manifest.promise(entry))
     if list(block_digests(shard.images, shard.labels)) != entry.blocks:
         raise BuildError(f"{path}: images and labels do not have the digests in the manifest")
     return shard
@@ -256,7 +252,7 @@ def _made_aside(out: Path, force: bool) -> Iterator[Path]:
         try:
             (aside / EXPORT).write_text("{}\n")  # lets the next export remove the folder if this one is killed
             yield aside
-            os.sync()  # the name implies that all is on the disk, even after a power cut
+            sync_disks()  # the name implies that all is on the disk, even after a power cut
             if out.exists():
                 out.replace(old)
             aside.replace(out)

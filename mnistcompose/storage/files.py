@@ -1,5 +1,6 @@
 """Files that are complete when they appear under their name, and errors that name the path."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,11 +63,20 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a local folder's entries to the disk."""
-    if not is_local(folder):
+    """Flush a local folder's entries to the disk, where the system can do that: not on Windows, nor on all networks."""
+    if not is_local(folder) or not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
+
+
+def sync_disks() -> None:
+    """Flush everything to the disks, where the system can do that: not on Windows."""
+    if hasattr(os, "sync"):
+        os.sync()

@@ -1,24 +1,19 @@
 """Lock files that are released when the process that holds them ends."""
 
-import fcntl
+import errno
 import os
+import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
 from ..errors import BuildError
 
-_held: set[int] = set()  # descriptors of held locks
-
-
-def _let_go() -> None:
-    """Close the locks that a forked worker inherits; otherwise it would hold them after its parent dies."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # NFS without lockd, Lustre, FUSE
+SOFT = ".soft"  # added to the name where the file system has no locks
 
 
 class LockedError(BuildError):
@@ -29,26 +24,56 @@ class LockedError(BuildError):
 def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file while the context lasts; it is released when the process ends, in any way.
 
+    Where the file system has no locks, a warning says so, and the lock is a file that exists while it is held. If its
+    process dies, the next one on the same machine removes it; on another machine, the user has to.
+
     Raises
     ------
     LockedError
-        Another process holds the lock, and `wait` is false; the message is `busy`.
+        Another process holds the lock, and `wait` is false; the message is `busy` and the process, if it is known.
     """
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            raise LockedError(busy) from None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                break
-        os.close(descriptor)  # its last owner removed the file between open and flock
-    _held.add(descriptor)
+    lock = _acquire(path, busy, wait)
     try:
         yield
     finally:
+        if not isinstance(lock, SoftFileLock):
+            with suppress(OSError):  # Windows keeps a file that is open
+                path.unlink()  # while it is held: who opens it now finds that it is not the file of that name
+        lock.release()
+
+
+def _acquire(path: Path, busy: str, wait: bool) -> BaseFileLock:
+    lock: BaseFileLock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
+    try:
+        if not isinstance(lock, SoftFileLock):
+            lock.acquire()
+            with suppress(OSError):  # only tells who holds it
+                path.write_text(f"{os.getpid()}\n{platform.node()}\n")
+            return lock
+    except Timeout:
+        raise LockedError(f"{busy}{_holder(path)}") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
         path.unlink(missing_ok=True)
-        _held.discard(descriptor)
-        os.close(descriptor)
+    soft = path.with_name(path.name + SOFT)
+    warnings.warn(
+        f"{path.parent}: the file system has no locks; {soft.name} takes their place, and only this machine can tell "
+        "whether its process still runs",
+        stacklevel=3,
+    )
+    lock = SoftFileLock(soft, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(f"{busy}{_holder(soft)}; if that process has ended, remove {soft}") from None
+    return lock
+
+
+def _holder(path: Path) -> str:
+    """Process and machine that a lock file names, in words."""
+    try:
+        process, machine, *_ = path.read_text().splitlines()
+    except (OSError, ValueError):
+        return ""
+    return f" (process {process} on {machine})"
