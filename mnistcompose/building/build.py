@@ -14,24 +14,24 @@ from ..layout.model import LayoutSpec
 from ..storage.digests import split_digest
 from ..storage.files import failing, sync_folder, write_file
 from ..storage.hdf5 import virtual_bytes
-from ..storage.location import locate
+from ..storage.location import check_writable, locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes
 from ..storage.schema import Compression, SplitName, shard_name
 from .config import SPLITS, BuildConfig, make_config
 from .executors import Progress, cores, make_all, tell
 from .folder import (
-    JOURNAL,
     check_folder,
+    check_ours,
     check_space,
     folder_lock,
     is_intact,
     is_kept,
     known_shards,
     prepare,
-    remove_notes,
     remove_temporary,
 )
 from .interruptible import map_on_threads
+from .notes import JOURNAL, check_notes, remove_notes
 from .worker import Task, load_kernel
 
 
@@ -144,6 +144,7 @@ def build_config(
     """Make the dataset of a config; parameters and errors as in `build`."""
     begun = perf_counter()
     root = locate(out).absolute()
+    check_writable(root)
     workers = None if workers is None else whole("workers", workers, 1)
     check_folder(root, config.identity, force)
     check_space(root, config)
@@ -152,8 +153,8 @@ def build_config(
         root.mkdir(parents=True, exist_ok=True)
         with folder_lock(root):
             check_folder(root, config.identity, force)  # again, now that no other build writes
-            prepare(root, config.identity)
-            kept = _kept(root, tasks, workers)
+            prepare(root, config.identity, force)
+            kept = _kept(root, config, tasks, workers)
             for entry in kept.values():
                 tell(progress, entry)
             missing = [task for task in tasks if task.name not in kept]
@@ -188,9 +189,9 @@ def _tasks(config: BuildConfig, split: SplitName, root: Path) -> Iterator[Task]:
         yield Task(config, split, start, min(start + config.shard_size, count), root, name)
 
 
-def _kept(root: Path, tasks: list[Task], workers: int | None) -> dict[str, ShardEntry]:
+def _kept(root: Path, config: BuildConfig, tasks: list[Task], workers: int | None) -> dict[str, ShardEntry]:
     """Entries of the planned shards that exist with the content they were written with."""
-    known = known_shards(root)
+    known = known_shards(root, config.identity)
     candidates = [(known[task.name], task) for task in tasks if task.name in known]
     intact = map_on_threads(lambda pair: is_kept(root, pair[0], pair[1].promise), candidates, workers or cores())
     return {entry.name: entry for (entry, _), good in zip(candidates, intact, strict=True) if good}
@@ -198,6 +199,8 @@ def _kept(root: Path, tasks: list[Task], workers: int | None) -> dict[str, Shard
 
 def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manifest:
     """Write the virtual files, then the manifest, and remove the journal."""
+    check_ours(root, config.identity)
+    check_notes(root, config.identity, (entry.name for entry in entries))
     splits: dict[SplitName, SplitEntry] = {}
     for split in SPLITS:
         shards = [entry for entry in entries if entry.split == split]

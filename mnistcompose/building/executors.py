@@ -11,8 +11,8 @@ from ..errors import BuildError
 from ..storage.files import failing
 from ..storage.location import is_local
 from ..storage.manifest import ShardEntry
-from .folder import JOURNAL
 from .interruptible import interruptible
+from .notes import JOURNAL
 from .worker import Task, make_shard
 
 _AHEAD = 64  # least number of tasks submitted to an executor, so that workers that join it find some

@@ -4,33 +4,28 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from ..arguments import is_clutter
 from ..errors import BuildError, InputError
 from ..quantities import human_bytes
 from ..storage.digests import file_digest
-from ..storage.files import failing, write_file
+from ..storage.files import create_file, failing
 from ..storage.hdf5 import read_promise
 from ..storage.location import is_local, listing
 from ..storage.locks import SOFT, locked
 from ..storage.manifest import MANIFEST, FileEntry, ShardEntry, read_manifest
 from ..storage.schema import Promise
 from .config import BuildConfig
+from .notes import JOURNAL, noted_shards, remove_notes
 
 BUILD = "build.json"
-JOURNAL = "journal.jsonl"
-NOTES = "journal"  # replaces the journal in stores that cannot append: a folder with one file per shard
 LOCK = ".lock"
 OWN = re.compile(
     r"((train|test)(-\d{5,}-of-\d{5,})?\.h5|manifest\.json|build\.json|journal\.jsonl)(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
 )
-
-_REQUESTS = 32  # to a store at the same time
 
 
 def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
@@ -51,18 +46,28 @@ def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
     theirs = _read_build(path)
     if theirs is None:
         raise InputError(f"{path}: damaged; choose another folder, or --force to make the dataset again")
-    if difference := next(_differences(theirs, identity), None):
-        field, there, here = difference
-        raise InputError(
-            f"{path}: {field} is {there} there, and {here} in this build; choose another folder, or --force to replace "
-            "what is there"
-        )
+    if difference := _difference(theirs, identity):
+        raise InputError(f"{path}: {difference}; choose another folder, or --force to replace what is there")
+
+
+def check_ours(root: Path, identity: dict[str, Any]) -> None:
+    """Stop if another build has begun in the store meanwhile; there is no lock there. A local folder has one.
+
+    Raises
+    ------
+    BuildError
+        `build.json` is another build's.
+    """
+    if is_local(root):
+        return
+    if difference := _difference(_read_build(root / BUILD), identity):
+        raise BuildError(f"{root / BUILD}: another build has begun there meanwhile: {difference}; give each a folder")
 
 
 def _leftover(name: str) -> bool:
-    """Whether a build that was killed before it began may have left this."""
+    """Whether a build that was killed before it began may have left this, or a file browser."""
     own = OWN.fullmatch(name)
-    return name in (LOCK, LOCK + SOFT) or bool(own and own["temporary"])
+    return name in (LOCK, LOCK + SOFT) or is_clutter(name) or bool(own and own["temporary"])
 
 
 def _read_build(path: Path) -> dict[str, Any] | None:
@@ -87,6 +92,13 @@ def _differences(theirs: Any, ours: Any, field: str = "") -> Iterator[tuple[str,
         yield field, _short(theirs), _short(ours)
 
 
+def _difference(theirs: dict[str, Any] | None, ours: dict[str, Any]) -> str | None:
+    """Describe the first field in which two builds differ."""
+    for field, there, here in _differences(theirs or {}, ours):
+        return f"{field} is {there} there, and {here} in this build"
+    return None
+
+
 def _short(value: Any) -> str:
     text = "unset" if value is None else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
@@ -108,26 +120,30 @@ def check_space(root: Path, config: BuildConfig) -> None:
 
 
 def folder_lock(root: Path) -> AbstractContextManager[None]:
-    """Keep other builders out.
+    """Keep other builders out of a local folder.
 
-    A store has no such lock: two builds there write the same bytes twice, which is harmless.
+    A store has no such lock. Two equal builds there write the same bytes twice, which is harmless; of two different
+    ones, `check_ours` stops one.
     """
     return locked(root / LOCK, f"{root}: another build is writing to it") if is_local(root) else nullcontext()
 
 
-def prepare(root: Path, identity: dict[str, Any]) -> None:
-    """Remove what an interrupted build left, or all of another dataset, and write `build.json`."""
+def prepare(root: Path, identity: dict[str, Any], force: bool) -> None:
+    """Remove what an interrupted build left and, with `force`, all of another dataset; write `build.json`."""
     remove_temporary(root)
     path = root / BUILD
     if path.exists():
         theirs = _read_build(path)
         if theirs is not None and not any(_differences(theirs, identity)):
             return
+        if not force:
+            check_folder(root, identity, force)  # another build has begun since
         remove_notes(root)
         own = [entry for entry in listing(root) if OWN.fullmatch(entry.name)]
         for entry in sorted(own, key=lambda entry: (entry.name == BUILD, entry.name not in (MANIFEST, JOURNAL))):
             entry.unlink()  # build.json last: it marks the folder until all else is removed
-    write_file(path, json.dumps(identity, indent=1).encode() + b"\n")
+    create_file(path, json.dumps(identity, indent=1).encode() + b"\n")
+    check_ours(root, identity)
 
 
 def remove_temporary(root: Path) -> None:
@@ -136,13 +152,6 @@ def remove_temporary(root: Path) -> None:
         own = OWN.fullmatch(entry.name)
         if own and own["temporary"]:
             entry.unlink(missing_ok=True)
-
-
-def remove_notes(root: Path) -> None:
-    """Remove the notes that replace the journal in a store."""
-    if not is_local(root):
-        for note in listing(root / NOTES):
-            note.unlink(missing_ok=True)
 
 
 def has_size(root: Path, entry: FileEntry) -> bool:
@@ -171,9 +180,9 @@ def is_kept(root: Path, entry: ShardEntry, promise: Promise) -> bool:
         return False
 
 
-def known_shards(root: Path) -> dict[str, ShardEntry]:
+def known_shards(root: Path, identity: dict[str, Any]) -> dict[str, ShardEntry]:
     """Shards that a manifest lists or a build noted, by name; they need not be intact."""
-    return _listed(root) | _journal(root)
+    return _listed(root) | noted_shards(root, identity)
 
 
 def _listed(root: Path) -> dict[str, ShardEntry]:
@@ -182,24 +191,3 @@ def _listed(root: Path) -> dict[str, ShardEntry]:
     except (InputError, BuildError):
         return {}
     return {shard.name: shard for split in manifest.splits.values() for shard in split.shards}
-
-
-def _journal(root: Path) -> dict[str, ShardEntry]:
-    """Shards that a build noted; a truncated line is ignored."""
-    path = root / JOURNAL
-    entries = []
-    for line in path.read_bytes().splitlines() if path.exists() else _notes(root):
-        try:
-            entries.append(ShardEntry.model_validate_json(line))
-        except ValidationError:
-            continue
-    return {entry.name: entry for entry in entries}
-
-
-def _notes(root: Path) -> list[bytes]:
-    """The notes in a store, as lines of a journal."""
-    if is_local(root):
-        return []
-    files = [note for note in listing(root / NOTES) if note.suffix == ".json"]
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        return list(pool.map(lambda note: note.read_bytes(), files))

@@ -18,7 +18,8 @@ from ..storage.location import is_local
 from ..storage.manifest import ShardEntry
 from ..storage.schema import Origin, Promise, Shard, SplitName
 from .config import BuildConfig
-from .folder import NOTES
+from .folder import check_ours
+from .notes import note_path
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def make_shard(task: Task) -> ShardEntry:
     Raises
     ------
     BuildError
-        The digit files here are not those of the build, or the shard cannot be written.
+        The digit files here are not those of the build, another build has begun in the store, or the shard cannot be
+        written.
     """
     config = task.config
     bank = load_digits(task.split, config.digits)
@@ -100,6 +102,7 @@ def make_shard(task: Task) -> ShardEntry:
         raise BuildError(f"{config.digits or 'bundled MNIST'}: the digit files here are not those of the build")
     shard = compose_shard(bank, config.spec, task.split, config.seed, task.start, task.stop, masks=config.masks)
     content = encode(shard, config.compression)
+    check_ours(task.folder, config.identity)
     write_file(task.folder / task.name, content)
     entry = ShardEntry(
         name=task.name,
@@ -111,5 +114,5 @@ def make_shard(task: Task) -> ShardEntry:
         blocks=list(block_digests(shard.images, shard.labels)),
     )
     if not is_local(task.folder):
-        write_file(task.folder / NOTES / f"{task.name}.json", entry.model_dump_json().encode())
+        write_file(note_path(task.folder, config.identity, task.name), entry.model_dump_json().encode())
     return entry

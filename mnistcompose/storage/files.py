@@ -24,6 +24,10 @@ def failing(verb: str, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NotImplementedError:
+        if is_local(path):
+            raise
+        raise BuildError(f"{path}: cannot {verb}: there is no way to do that there") from None
     except OSError as error:
         raise BuildError(f"{path}: cannot {verb}: {error.strerror or ' '.join(str(error).split())}") from None
     except Exception as error:
@@ -60,6 +64,26 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Write a small file unless there is one of that name.
+
+    Of two writers at once, a store that knows conditional writes takes one; in others, the later one replaces it.
+
+    Raises
+    ------
+    BuildError
+        The file cannot be written.
+    """
+    if path.exists():
+        return
+    if not is_local(path):
+        with failing("write", path), suppress(TypeError, NotImplementedError):  # stores that know no such mode
+            with suppress(FileExistsError):
+                path.fs.pipe_file(path.path, content, mode="create")  # type: ignore[attr-defined]
+            return
+    write_file(path, content)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,10 +1,13 @@
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from clusters import Cluster
 
-from mnistcompose import BuildError, InputError, ShardedDigits, build, load_spec, verify
+from mnistcompose import BuildError, InputError, ShardedDigits, build, export, load_digits, load_spec, verify
+from mnistcompose.building import build as builder
 from mnistcompose.building.cluster import cluster
 from mnistcompose.storage.location import cache_folder, is_local, locate
 from mnistcompose.storage.manifest import read_manifest
@@ -94,6 +97,79 @@ def test_an_interrupted_build_goes_on(url, here):
     assert build(SPEC, url, shard_size=1000, **COUNTS).made == 0
 
 
+def outcome(url: str, seed: int, **options) -> tuple[int, str]:
+    """The seed, and what the build says that fails."""
+    try:
+        build(SPEC, url, seed=seed, shard_size=1000, **COUNTS, **options)
+    except (BuildError, InputError) as error:
+        return seed, str(error)
+    return seed, ""
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_of_two_different_builds_at_once_one_is_stopped(url, monkeypatch, conditional):
+    """Both find the place empty; whoever reports success has built what is there."""
+    if not conditional:
+        fs = type(locate(url).fs)
+        monkeypatch.setattr(fs, "pipe_file", _no_mode(fs.pipe_file))
+    together, prepare = threading.Barrier(2, timeout=60), builder.prepare
+
+    def wait_and_prepare(*arguments) -> None:
+        together.wait()
+        prepare(*arguments)
+
+    monkeypatch.setattr(builder, "prepare", wait_and_prepare)
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = dict(pool.map(lambda seed: outcome(url, seed), (1, 2)))
+    stopped = [message for message in outcomes.values() if message]
+    assert stopped
+    assert all("another build has" in message or "build.json: seed is" in message for message in stopped)
+    winners = [seed for seed, message in outcomes.items() if not message]
+    assert len(winners) == 1 or not conditional
+    if winners:
+        assert read_manifest(locate(url)).seed == winners[0]
+        assert verify(url, rerender=20).problems == ()
+
+
+def _no_mode(pipe_file):
+    def replaced(self, path, value, mode="overwrite", **options):
+        if mode != "overwrite":
+            raise NotImplementedError
+        return pipe_file(self, path, value, **options)
+
+    return replaced
+
+
+def test_a_build_stops_when_another_one_replaces_it(url):
+    """With --force, in the middle: the first one says so, and what the second one made is whole."""
+    later = []
+
+    def replace_it(_: int) -> None:
+        if not later:
+            later.append(outcome(url, 2, force=True))
+
+    assert (
+        "build.json: another build has begun there meanwhile: seed is 2 there, and 1 in this build"
+        in outcome(url, 1, workers=1, progress=replace_it)[1]
+    )
+    assert later == [(2, "")]
+    assert verify(url, rerender=20).problems == ()
+
+
+def test_a_shard_that_another_build_has_written_over_is_made_again(url):
+    """It had begun to write before it was stopped; its note says so."""
+
+    def intrude(_: int) -> None:
+        root, name = locate(url), "train-00000-of-00005.h5"
+        (root / name).write_bytes(b"x")
+        (root / "journal" / f"{name}.0123456789abcdef.json").write_bytes(b"{}")
+
+    assert "train-00000-of-00005.h5: another build has written it" in outcome(url, 1, progress=intrude)[1]
+    report = build(SPEC, url, seed=1, shard_size=1000, **COUNTS)
+    assert report.made == 1
+    assert verify(url, rerender=20).problems == ()
+
+
 def test_a_lost_or_cut_shard_is_made_again(url, here):
     build(SPEC, url, shard_size=1000, **COUNTS)
     root = locate(url)
@@ -177,8 +253,32 @@ def test_urls_that_cannot_be_read(where, message):
         verify(where)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "https://127.0.0.1:1/x"])
+def test_what_can_only_be_read_is_no_place_for_a_build(url):
+    with pytest.raises(InputError, match=r"http[^\n]+ can only be read; give a folder[^\n]+\Z"):
+        build(SPEC, url, **COUNTS)
+
+
+def test_the_home_is_found_wherever_a_path_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert locate("~/x") == locate(Path("~/x")) == locate("file://~/x") == tmp_path / "x"
+    (tmp_path / "mine.yaml").write_text("name: mine\nslots: [{center: [0, 0]}]")
+    build("~/mine.yaml", "~/x", train=1000, test=0)
+    assert verify("~/x").ok
+    assert verify(Path("~/x")).ok
+    export("~/x", "~/y", "npz")
+    assert (tmp_path / "y" / "export.json").is_file()
+    with pytest.raises(InputError, match=str(tmp_path / "none")):
+        load_digits("train", Path("~/none"))
+    with pytest.raises(InputError, match=str(tmp_path / "none")):
+        build(SPEC, "~/z", digits="~/none")
+    with pytest.raises(InputError, match="nobody-of-this-name"):
+        locate("~nobody-of-this-name/x")
+
+
 def test_folders_stay_paths(tmp_path):
-    assert locate(tmp_path) is tmp_path
+    assert locate(tmp_path) == tmp_path
     assert locate("data/x") == Path("data/x")
     assert locate(f"file://{tmp_path}") == tmp_path
     assert is_local(locate("x"))
