@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from .. import __version__
+from ..arguments import here, is_clutter
 from ..building.config import SPLITS
 from ..building.executors import Progress, tell
 from ..errors import BuildError, InputError
@@ -98,9 +99,7 @@ def export(
         A shard is damaged, or a file cannot be written; no part of the export is left.
     """
     begun = perf_counter()
-    if isinstance(out, str) and "://" in out:
-        raise InputError(f"{out}: an export is written to a folder of this machine; copy it from there")
-    root, out = locate(root), Path(out).absolute()
+    root, out = locate(root), here(out).resolve()  # written through a link, next to what it names
     fmt = load_format(kind)
     source = _source(root, splits, per_tar)
     fmt.check(source)
@@ -184,7 +183,7 @@ def _check_target(out: Path, force: bool) -> None:
             return
         if not out.is_dir():
             raise InputError(f"{out}: is a file; give a folder that does not exist yet, or is empty")
-        names = sorted(entry.name for entry in out.iterdir())
+        names = sorted(entry.name for entry in out.iterdir() if not is_clutter(entry.name))
     if not names:
         return
     marked = _marked(out)
@@ -245,6 +244,8 @@ def _made_aside(out: Path, force: bool) -> Iterator[Path]:
     aside, old = (out.with_name(f"{out.name}.export.{word}") for word in ("tmp", "old"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out.with_name(f"{out.name}.export.lock"), f"{out}: another export is writing to it"):
+        if not out.exists() and old.is_dir() and _marked(old) is not None:
+            old.replace(out)  # an export was killed between its last two renames
         _check_target(out, force)  # again, now that no other export writes
         for left in (aside, old):
             _remove_left(left)
@@ -253,13 +254,27 @@ def _made_aside(out: Path, force: bool) -> Iterator[Path]:
             (aside / EXPORT).write_text("{}\n")  # lets the next export remove the folder if this one is killed
             yield aside
             sync_disks()  # the name implies that all is on the disk, even after a power cut
-            if out.exists():
-                out.replace(old)
-            aside.replace(out)
+            _exchange(out, aside, old)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(out: Path, aside: Path, old: Path) -> None:
+    """Give the new folder its name; if that fails, the old one has it again."""
+    if not out.exists():
+        aside.replace(out)
+        return
+    for entry in out.iterdir():
+        if is_clutter(entry.name) and entry.is_file():
+            shutil.copy2(entry, aside)  # a .gitkeep is the user's
+    out.replace(old)
+    try:
+        aside.replace(out)
+    except BaseException:
+        old.replace(out)
+        raise
 
 
 def _remove_left(folder: Path) -> None:
