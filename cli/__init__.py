@@ -1,8 +1,10 @@
 """The command line: `mnistcompose`. A command's module is imported when it is called."""
 
 import logging
+import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -77,13 +79,17 @@ def main(args: list[str] | None = None) -> Any:
     Bad input exits with code 2, a failure with 1, Ctrl-C with 130 and SIGTERM with 143, each with one line on stderr.
     An interrupted command leaves its files as a failure does.
     """
+    _prepare_output()
     with suppress(ValueError):  # not in the main thread: the caller handles signals
         signal.signal(signal.SIGTERM, _terminate)
     _show_notes()
     called = set(sys.argv[1:2] if args is None else args[:1])
     stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
     try:
-        return cli.main(args, prog_name="mnistcompose", standalone_mode=False)
+        result = cli.main(args, prog_name="mnistcompose", standalone_mode=False)
+        if sys.stdout:
+            sys.stdout.flush()  # here, where an error can be reported
+        return result
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -100,6 +106,19 @@ def main(args: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()  # the reader is gone (`| head`); keeps Python from reporting that at exit
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would report it again at exit
+        _fail(f"cannot write the output: {error.strerror}", 1)
+
+
+def _prepare_output() -> None:
+    """Write what the output's encoding lacks as escapes, and a warning as one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *_, **__: f"mnistcompose: warning: {' '.join(str(message).split())}\n"
 
 
 class _Notes(logging.Handler):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--shard-size", default=10_000, show_default=True, metavar="N", help="Images per file, a multiple of 1000."
 )
-@click.option("--workers", type=int, metavar="N", help="Shards made at once.  [default: cores + 2]")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Shards made at once.  [default: cores + 2]")
 @digits_option
 @click.option(
     "--compression",

@@ -9,7 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
-from .options import BFLOAT16, DEVICE, PROGRESS, grid_options
+from .options import BFLOAT16, DEVICE, PROGRESS, LocalPath, grid_options
 from .shared import print_table
 from .train import need_torch, watching
 
@@ -25,9 +25,7 @@ def _list(_context: click.Context, _option: click.Parameter, value: str) -> list
 
 @click.command("compare-images")
 @click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012]...", nargs=-1)
-@click.option(
-    "--root", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder of the image sets."
-)
+@click.option("--root", type=LocalPath(), default=Path("data"), show_default=True, help="Folder of the image sets.")
 @click.option("--download", is_flag=True, help="Let torchvision download missing sets (not ilsvrc2012).")
 @click.option(
     "--networks",

@@ -8,6 +8,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .options import LocalPath
 from .train import need_torch
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("number", type=click.Choice(["2", "3", "4", "5"]))
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     multiple=True,
     default=[Path("results/table1"), Path("results/figures")],
     show_default=True,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Path to which .png, .svg and .csv are added.  [default: figureN]",
 )
 def figure(

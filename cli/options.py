@@ -6,7 +6,21 @@ from typing import Any
 
 import click
 
+from mnistcompose.arguments import here
+
 Command = Callable[..., Any]
+
+
+class LocalPath(click.Path):
+    """A file or folder of this machine; a leading ~ is the home, also where a shell leaves it, as in `--out=~/x`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert a value to a path."""
+        return super().convert(str(here(value)), param, ctx)
+
 
 DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 BFLOAT16 = click.option(
@@ -23,9 +37,7 @@ EPOCHS = click.option("--epochs", type=click.IntRange(1), default=20, show_defau
 
 def out_option(default: str) -> Callable[[Command], Command]:
     """Make the --out option of a command that stores runs."""
-    return click.option(
-        "--out", type=click.Path(path_type=Path), default=Path(default), show_default=True, help="Folder of the runs."
-    )
+    return click.option("--out", type=LocalPath(), default=Path(default), show_default=True, help="Folder of the runs.")
 
 
 def grid_options(out: str) -> Callable[[Command], Command]:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import click
 
+from .options import LocalPath
 from .shared import digits_option
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...")
 @click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, one card each.")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default="preview.png", show_default=True, help="The PNG to write."
-)
+@click.option("-o", "--out", type=LocalPath(), default="preview.png", show_default=True, help="The PNG to write.")
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
@@ -31,6 +30,7 @@ def preview(
     It shows each slot as a box, its random variation as faint outlines, and images with their numbers. Each digit of a
     number has the colour of its slot. Several names give one picture with a card each.
     """
+    from mnistcompose.arguments import here
     from mnistcompose.errors import InputError
     from mnistcompose.layout.names import bundled_names, load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
@@ -42,10 +42,10 @@ def preview(
     rows, cols = rows or (7 if alone else 2), cols or (9 if alone else 4)
     datasets = []
     for name in chosen:
-        if name not in bundled_names() and Path(name).is_dir():
+        if name not in bundled_names() and here(name).is_dir():
             if seed is not None:
                 raise InputError(f"--seed {seed}: {name} is a built dataset, which has a seed of its own")
-            datasets.append(read_samples(Path(name), rows * cols))
+            datasets.append(read_samples(here(name), rows * cols))
         else:
             datasets.append(compose_samples(load_spec(name), rows * cols, seed or 0, digits))
     save(sheet(datasets[0], cols) if alone else overview(datasets, cols), out)

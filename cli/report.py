@@ -6,15 +6,14 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .options import LocalPath
 from .shared import digits_option
 from .train import need_torch
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: report.html; Markdown is printed]"
-)
+@click.argument("results", type=LocalPath())
+@click.option("-o", "--out", type=LocalPath(), help="File to write.  [default: report.html; Markdown is printed]")
 @click.option("--markdown", is_flag=True, help="Write the same facts as Markdown, without pictures.")
 @click.option("--title", help="Title of the page.")
 @click.option(

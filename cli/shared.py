@@ -11,7 +11,7 @@ import click
 
 from mnistcompose.storage.location import locate
 
-from .options import together
+from .options import LocalPath, together
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -29,7 +29,7 @@ class Location(click.ParamType):  # type: ignore[type-arg]
 
 digits_option = click.option(
     "--digits",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     envvar="MNISTCOMPOSE_DIGITS",
     show_envvar=True,
     help="Folder of IDX files to use instead of the bundled MNIST.",
@@ -81,7 +81,7 @@ def print_table(
         click.echo(f"Too wide for this terminal: {', '.join(head[shown:])}.")
 
 
-_PEM = click.Path(path_type=Path, exists=True, dir_okay=False)
+_PEM = LocalPath(exists=True, dir_okay=False)
 
 cluster_options = together(
     click.option("--scheduler", metavar="ADDRESS|FILE", help="Run on this Dask cluster, as in tcp://host:8786."),

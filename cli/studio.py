@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from .options import LocalPath
 from .shared import digits_option
 
 _START = """\
@@ -19,9 +20,7 @@ slots:
 
 @click.command()
 @click.argument("spec", required=False, metavar="[NAME|FILE]")
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.  [default: FILE, if it is one]"
-)
+@click.option("--save", type=LocalPath(dir_okay=False), help="The file to write.  [default: FILE, if it is one]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
 )

@@ -14,7 +14,7 @@ import click
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.quantities import counted
 
-from .options import BFLOAT16, DEVICE, EPOCHS, PROGRESS, together
+from .options import BFLOAT16, DEVICE, EPOCHS, PROGRESS, LocalPath, together
 
 if TYPE_CHECKING:
     from dcl.training.history import History
@@ -127,11 +127,9 @@ def building(folder: str) -> None:
 @click.argument("dataset")
 @click.option("--model", default="A3S", show_default=True, help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
+@click.option("--out", type=LocalPath(), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
 @training_options
-@click.option(
-    "--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Folder for TensorBoard's event files."
-)
+@click.option("--tensorboard", type=LocalPath(), metavar="DIR", help="Folder for TensorBoard's event files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")
 def train(
     dataset: str,
@@ -196,11 +194,11 @@ def train(
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=LocalPath())
 @click.argument("dataset", metavar="DIR|NAME")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     default=Path("data"),
     show_default=True,
     help="Folder of a set of natural images.",
@@ -260,8 +258,8 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("run", type=LocalPath())
+@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True, type=LocalPath())
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -> None:

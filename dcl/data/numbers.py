@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mnistcompose.arguments import here
 from mnistcompose.building.build import build
 from mnistcompose.datasets.base import Target
 from mnistcompose.datasets.composed import ComposedDigits
@@ -105,7 +106,7 @@ def open_dataset(
     BuildError
         The folder fails verification.
     """
-    root = Path(name)
+    root = here(name)
     if name not in bundled_names() and root.is_dir():
         manifest = read_manifest(root)
         spec, seed = manifest.layout, manifest.seed

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..arguments import whole
+from ..arguments import here, whole
 from ..digits.bank import load_digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
@@ -71,7 +71,7 @@ def make_config(
         A value is not allowed; the message names it, and what is allowed.
     """
     spec = as_spec(spec)
-    digits = None if digits is None else Path(digits).absolute()
+    digits = None if digits is None else here(digits).absolute()
     seed = whole("seed", seed, 0, MAX_SEED)
     counts: dict[SplitName, int] = {
         "train": whole("train", spec.train if train is None else train, 0, MAX_INDEX),

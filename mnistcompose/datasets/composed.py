@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..arguments import whole
+from ..arguments import here, whole
 from ..building.executors import cores
 from ..digits.bank import DigitBank, Split, load_digits
 from ..errors import InputError
@@ -73,7 +73,7 @@ class ComposedDigits(DigitsDataset):
         self.seed = whole("seed", seed, 0, MAX_SEED)
         of_layout = spec.train if split in ("train", "fit") else spec.test
         length = whole("length", of_layout if length is None else length, 0, MAX_INDEX)
-        self._folder = Path(digits).absolute() if digits is not None else None
+        self._folder = here(digits).absolute() if digits is not None else None
         form = SampleSchema(len(spec.slots), spec.output.shape)
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 

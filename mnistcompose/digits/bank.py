@@ -15,6 +15,7 @@ from typing import IO, Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import here
 from ..errors import InputError
 
 INK = 32  # a pixel of at least this value is ink, in a source digit and in a composed number
@@ -135,7 +136,7 @@ _lock = Lock()  # threads that need the same set wait until one of them has read
 
 def _load(folder: Path | None) -> _Set:
     with _lock:
-        return _read_set(folder and Path(folder).absolute())
+        return _read_set(folder and here(folder).absolute())
 
 
 @lru_cache(maxsize=2)

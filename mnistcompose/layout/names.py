@@ -5,6 +5,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ..arguments import here
 from ..errors import InputError
 from .model import LayoutSpec
 from .reading import parse_spec
@@ -64,7 +65,7 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
     for package, names in (("specs", spec_names()), ("specs.extra", extra_names())):
         if text in names:
             return (files(f"mnistcompose.{package}") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
-    path = Path(name_or_path)
+    path = here(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
         return _read(path), text
     known = {name.upper(): name for name in bundled_names()}

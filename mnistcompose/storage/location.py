@@ -9,7 +9,10 @@ from typing import cast
 
 from platformdirs import user_cache_path
 
+from ..arguments import here
 from ..errors import InputError
+
+_READ_ONLY = {"http", "https", "github", "zip", "tar", "libarchive", "data"}
 
 
 def locate(where: str | Path) -> Path:
@@ -23,13 +26,13 @@ def locate(where: str | Path) -> Path:
     Raises
     ------
     InputError
-        The URL's scheme is unknown, or the package that reads it is not installed.
+        The URL's scheme is unknown, its package is not installed, or the archive that it names is missing.
     """
     if not isinstance(where, str) or "://" not in where:
-        return Path(where) if isinstance(where, str) else where
+        return here(where) if isinstance(where, str | Path) else where
     scheme, _, rest = where.partition("://")
     if scheme == "file":
-        return Path(rest)
+        return here(rest)
     try:
         from upath import UPath
 
@@ -37,9 +40,21 @@ def locate(where: str | Path) -> Path:
         path.fs  # noqa: B018 -- fails if the package that reads the scheme is missing
     except ImportError as error:
         raise InputError(f"{where}: {error}; s3:// needs: pip install universal-pathlib s3fs") from None
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{where}: {' '.join(str(error).split())}") from None
     return cast(Path, path)
+
+
+def check_writable(path: Path) -> None:
+    """Reject a place that can only be read.
+
+    Raises
+    ------
+    InputError
+        The URL's scheme has no way of writing.
+    """
+    if not is_local(path) and path.protocol in _READ_ONLY:  # type: ignore[attr-defined]
+        raise InputError(f"{path}: {path.protocol}:// can only be read; give a folder, or a URL as s3://bucket/folder")  # type: ignore[attr-defined]
 
 
 def is_local(path: Path) -> bool:

@@ -1,0 +1,105 @@
+"""Paths, numbers and outputs that a user gives to the commands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from mnistcompose.cli import cli
+from mnistcompose.cli.options import LocalPath
+
+CLI = (sys.executable, "-c", "from mnistcompose.cli import main; raise SystemExit(main())")
+
+
+def run(*args: object, **options) -> subprocess.CompletedProcess[str]:
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 100, **options}
+    return subprocess.run([*CLI, *map(str, args)], check=False, **settings)
+
+
+def commands(group: click.Group = cli) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands(command)
+
+
+def test_every_path_expands_the_home(tmp_path: Path):
+    pytest.importorskip("torch")
+    found = [p for command in commands() for p in command.params if isinstance(p.type, click.Path | LocalPath)]
+    assert len(found) > 10
+    assert [p.name for p in found if not isinstance(p.type, LocalPath)] == []
+
+
+def test_the_home_is_not_a_folder_named_tilde(tmp_path: Path):
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    (tmp_path / "work").mkdir()
+    options = {"env": home, "cwd": tmp_path / "work"}
+    built = run("build", "MNIST-II-01", "--out=~/x", "--train=1000", "--test=0", **options)
+    assert built.returncode == 0, built.stderr
+    assert run("verify", "~/x", **options).returncode == 0
+    assert run("export", "~/x", "--format=npz", "--out=~/y", **options).returncode == 0
+    assert run("preview", "~/x", "--out=~/x.png", **options).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"x", "y", "x.png"}
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [("--workers", "0"), ("--workers", "-3"), ("--dry-run", "--workers", "-3")])
+def test_a_number_of_workers_is_at_least_one(tmp_path: Path, args):
+    done = run("build", "MNIST-II-01", "--out", tmp_path / "x", *args)
+    assert done.returncode == 2
+    assert "'--workers'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+REFUSED = {
+    "http": ("build", "MNIST-II-01", "--out", "http://127.0.0.1:1/x"),
+    "zip": ("verify", "zip://x::/nowhere/x.zip"),
+    "export": ("export", "nowhere", "--format", "npz", "--out", "http://127.0.0.1:1/x"),
+    "preview": ("preview", "MNIST-II-01", "--out", "http://127.0.0.1:1/x.png"),
+}
+
+
+@pytest.mark.parametrize("args", REFUSED.values(), ids=REFUSED)
+def test_places_that_cannot_be_used_are_refused_in_one_line(tmp_path: Path, args):
+    done = run(*args, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("args", [("spec", "list"), ("--help",), ("spec", "schema")])
+def test_an_output_that_cannot_be_written_is_one_line(args):
+    with Path("/dev/full").open("w") as full:
+        done = run(*args, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "mnistcompose: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_without_some_letters_gets_escapes(tmp_path: Path, encoding):
+    layout = tmp_path / "\u03b1.yaml"
+    layout.write_text("name: x\nslots: [{center: [0, 0]}]")
+    done = run("spec", "check", layout, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert "\\u03b1.yaml: fine" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no preloading there")
+def test_a_warning_is_one_line(tmp_path: Path):
+    code = (
+        "import errno, fcntl\ndef flock(*_): raise OSError(errno.ENOLCK, 'No locks available')\nfcntl.flock = flock\n"
+        "from mnistcompose.cli import main; raise SystemExit(main())"
+    )
+    command = [sys.executable, "-c", code, "build", "MNIST-II-01", "--train=1000", "--test=0", "--out", tmp_path / "x"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("mnistcompose: warning: ")
+    assert done.stderr.count("\n") == 1
