@@ -20,7 +20,7 @@ from clusters import Cluster, until
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building import build as builder
 from mnistcompose.building import folder
-from mnistcompose.storage.manifest import MANIFEST
+from mnistcompose.storage.manifest import MANIFEST, ShardEntry, read_manifest
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 60_000, "test": 2000}
@@ -257,18 +257,39 @@ def test_the_lock_of_a_dead_process(trials, whole, tmp_path):
 
 
 def test_a_clock_that_jumps(trials, whole, tmp_path, monkeypatch):
+    """The clock that a build reads, and the times of its files, from before 1970 until 2096."""
     for _, random in trials("clock jumps", 2, 20):
-        root = tmp_path / "x"
+        root, read = tmp_path / "x", []
+
+        def clock(random=random, read=read) -> float:
+            read.append(random.uniform(-1e9, 4e9))
+            return read[-1]
+
+        size = {"train": random.randrange(1, 3) * 1000, "test": 0, "shard_size": 1000}
         with monkeypatch.context() as patch:
-            patch.setattr(time, "time", lambda random=random: random.uniform(-1e9, 4e9))
-            patch.setattr(builder, "perf_counter", lambda random=random: random.uniform(-1e9, 1e9))
-            build(SPEC, root, shard_size=1000, train=random.randrange(1, 3) * 1000, test=0)
+            patch.setattr(builder, "perf_counter", clock)
+            report = build(SPEC, root, **size)
+            assert len(read) >= 4  # or the test would patch a clock that nobody reads
+            (root / MANIFEST).unlink()
+            notes = [shard.model_dump_json() for shard in report_shards(tmp_path / "sound", size)]
+            (root / "journal.jsonl").write_text("\n".join(notes))
             for path in root.iterdir():
-                os.utime(path, (random.uniform(0, 4e9),) * 2)
+                os.utime(path, (random.uniform(-1e9, 4e9),) * 2)
+            again_there = build(SPEC, root, **size)
+        assert (again_there.made, again_there.kept) == (0, report.made)
+        assert again_there.digests == report.digests
         assert verify(root).ok
         shutil.rmtree(root)
         if random.random() < 0.2:
             again(root, whole)
+
+
+def report_shards(root: Path, size: dict[str, int]) -> list[ShardEntry]:
+    """What the manifest of an undisturbed dataset of this size says of its shards."""
+    build(SPEC, root, **size)
+    shards = read_manifest(root).splits["train"].shards
+    shutil.rmtree(root)
+    return shards
 
 
 def test_nothing_is_kept_that_was_not_written(trials, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from mnistcompose import BuildError, InputError
 from mnistcompose.layout.model import LayoutSpec
+from mnistcompose.storage import files
 from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
 from mnistcompose.storage.hdf5 import encode, read_promise, read_shard, virtual_bytes
@@ -306,6 +308,26 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path):
     write_file(path, b"new")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"new"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch):
+    """Otherwise a power cut could leave the name without the content."""
+    synced, named = {}, []
+    fsync, rename = os.fsync, files.rename
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+
+    def name(source: Path, target: Path) -> None:
+        assert synced[source.stat().st_ino] == 3000
+        named.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(files, "rename", name)
+    write_file(tmp_path / "train.h5", [memoryview(b"new" * 500)] * 2)
+    assert named == [tmp_path / "train.h5"]
 
 
 def manifest(**changes) -> Manifest:

@@ -1,0 +1,61 @@
+"""What one task promises, and the order in which a build puts things on the disk."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnistcompose import BuildError, build, load_spec
+from mnistcompose.building.config import make_config
+from mnistcompose.building.worker import Task, make_shard
+from mnistcompose.storage import files
+from mnistcompose.storage.hdf5 import read_promise
+
+SPEC = load_spec("MNIST-II-01")
+
+
+def task(folder: Path) -> Task:
+    return Task(make_config(SPEC, train=1000, test=0), "train", 0, 1000, folder, "train-00000-of-00001.h5")
+
+
+def test_a_worker_with_other_digits_writes_nothing(tmp_path: Path):
+    sound = task(tmp_path)
+    other = replace(sound, config=replace(sound.config, digits_digest="0" * 64))
+    with pytest.raises(BuildError, match="bundled MNIST: the digit files here are not those of the build"):
+        make_shard(other)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shard_is_what_its_task_promises(tmp_path: Path):
+    made = task(tmp_path)
+    entry = make_shard(made)
+    assert (entry.split, entry.first, entry.count) == ("train", 0, 1000)
+    assert read_promise(tmp_path / entry.name) == made.promise
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be flushed here")
+def test_a_finished_build_flushes_the_folder_last(tmp_path: Path, monkeypatch):
+    """Otherwise a power cut could take the names of files that the report says are there."""
+    events: list[str] = []
+    fsync, rename, unlink = os.fsync, files.rename, Path.unlink
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        events.append("folder" if os.path.samestat(os.fstat(descriptor), tmp_path.stat()) else "file")
+
+    def name(source: Path, target: Path) -> None:
+        rename(source, target)
+        events.append(target.name)
+
+    def remove(self: Path, missing_ok: bool = False) -> None:
+        unlink(self, missing_ok)
+        events.append(f"-{self.name}")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(files, "rename", name)
+    monkeypatch.setattr(Path, "unlink", remove)
+    build(SPEC, tmp_path, train=1000, test=0)
+    last = events.index("folder")
+    assert {"manifest.json", "train.h5", "-journal.jsonl"} <= set(events[:last])
+    assert [event for event in events[last + 1 :] if event != "-.lock"] == []
