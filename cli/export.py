@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--out", metavar="DIR", help="Folder to make.  [default: DIR-FORMAT; for a URL, here]")
 @click.option("--split", type=click.Choice(["train", "test"]), help="Only this split.  [default: both]")
-@click.option("--per-tar", type=int, metavar="N", help="Samples per tar of webdataset.  [default: 10000]")
+@click.option(
+    "--per-tar",
+    type=int,
+    metavar="N",
+    help="Samples per tar of webdataset.  [default: at least 16 tars per split, of 10000 or fewer]",
+)
 @click.option("--force", is_flag=True, help="Replace an existing export.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def export(
@@ -52,7 +57,7 @@ def export(
             target,
             kind,  # type: ignore[arg-type]  # click has checked it
             splits=splits,  # type: ignore[arg-type]
-            per_tar=exporter.PER_TAR if per_tar is None else per_tar,
+            per_tar=per_tar,
             force=force,
             progress=advance,
         )

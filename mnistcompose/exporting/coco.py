@@ -1,7 +1,10 @@
-"""COCO: one box per digit, in JSON, and the images as PNG files."""
+"""COCO: one box per digit, in JSON, and the images as PNG files.
+
+Hugging Face's `datasets` reads the boxes from a table next to the images, one line of JSON per image.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from shutil import copyfileobj
@@ -15,7 +18,7 @@ from ..rendering.draws import ABSENT
 from ..storage.schema import Shard, SplitName
 from .source import Source, factors, image_set, key, png
 
-DATA = None
+DATA = "{split}/**"
 TASKS = ("object-detection",)
 
 HALF = 128  # of a mask's 255
@@ -31,11 +34,15 @@ def sample_bytes(_source: Source) -> int:
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write the images into `train/`, and `annotations/instances_train.json`."""
+    """Write the images and `metadata.jsonl` into `train/`, and `annotations/instances_train.json`."""
     images, annotations = folder / split, folder / "annotations"
     images.mkdir()
     annotations.mkdir(exist_ok=True)
-    with (annotations / f"instances_{split}.json").open("x") as file, TemporaryFile("w+", dir=folder) as boxes:
+    with (
+        (annotations / f"instances_{split}.json").open("x") as file,
+        TemporaryFile("w+", dir=folder) as boxes,
+        (images / "metadata.jsonl").open("x") as table,
+    ):
         head = {
             "info": {"description": f"{source.spec.name}, {split}"},
             "licenses": [{"id": 1, "name": source.manifest.license}],
@@ -61,7 +68,9 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
                 }
                 file.write(comma + json.dumps(entry))
                 masks = None if shard.masks is None else shard.masks[index - shard.first]
-                boxes.write(comma + ",\n".join(json.dumps(box) for box in _annotations(index, values, masks)))
+                found = list(_annotations(index, values, masks))
+                boxes.write(comma + ",\n".join(map(json.dumps, found)))
+                table.write(json.dumps(_line(name, label, found)) + "\n")
                 comma = ",\n"
         file.write('\n], "annotations": [')
         boxes.seek(0)
@@ -90,6 +99,12 @@ def _annotations(index: int, values: dict[str, Any], masks: NDArray[np.uint8] | 
         }
 
 
+def _line(name: str, label: int, boxes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An image's line of `metadata.jsonl`."""
+    objects = {"bbox": [box["bbox"] for box in boxes], "categories": [box["category_id"] for box in boxes]}
+    return {"file_name": name, "label": label, "objects": objects}
+
+
 def _segmentation(mask: NDArray[np.uint8]) -> dict[str, Any]:
     """Pixels that a digit covers at least by half, as COCO's runs: column by column, off and on in turn."""
     on = mask.T.ravel() >= HALF
@@ -103,10 +118,12 @@ def usage(source: Source) -> str:
     split = source.splits[0]
     return (
         "```python\nfrom pycocotools.coco import COCO\n\n"
-        f'{split} = COCO(f"{{folder}}/annotations/instances_{split}.json")   # images: folder + "/{split}"\n```\n\n'
+        f'{split} = COCO(folder + "/annotations/instances_{split}.json")   # images: folder + "/{split}"\n```\n\n'
         "A category is a digit, and its id the digit itself, from 0 on (some detectors keep 0 for the background). A "
         "box is x, y, width and height in output pixels, around the digit's ink before another digit covers it. An "
-        "annotation also has `slot` and that digit's factors, an image its `number`."
+        "annotation also has `slot` and that digit's factors, an image its `number`. "
+        "Hugging Face's `load_dataset(folder)` reads the images with their `label`, the number, and `objects`, the "
+        "boxes and their categories, from `metadata.jsonl`."
         + (" `segmentation` holds the pixels that the digit covers by half at least." if source.form.masks else "")
     )
 

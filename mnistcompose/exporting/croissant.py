@@ -19,14 +19,17 @@ LICENSE_URL = "https://creativecommons.org/licenses/by-sa/3.0/"
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
     "citeAs": "cr:citeAs",
     "column": "cr:column",
     "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
     "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
@@ -36,12 +39,15 @@ _CONTEXT = {
     "fileSet": "cr:fileSet",
     "format": "cr:format",
     "includes": "cr:includes",
+    "isArray": "cr:isArray",
     "isLiveDataset": "cr:isLiveDataset",
     "jsonPath": "cr:jsonPath",
     "key": "cr:key",
     "md5": "cr:md5",
+    "name": {"@container": "@language"},
     "parentField": "cr:parentField",
     "path": "cr:path",
+    "prov": "http://www.w3.org/ns/prov#",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
     "regex": "cr:regex",
@@ -57,6 +63,7 @@ _CONTEXT = {
 _ENCODINGS = {
     ".csv": "text/csv",
     ".json": "application/json",
+    ".jsonl": "application/jsonlines",
     ".npz": "application/zip",
     ".parquet": "application/x-parquet",
     ".tar": "application/x-tar",
@@ -92,17 +99,46 @@ def croissant(folder: Path, source: Source, kind: FormatName, fmt: Format, leave
         "@type": "sc:Dataset",
         "name": source.spec.name,
         "description": describe(source, kind),
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
         "citeAs": f"Deep Collaborative Learning for Visual Recognition, {PAPER}",
         "license": LICENSE_URL if is_mnist(source) else source.manifest.license,
+        "creator": {"@type": "sc:Organization", "name": "mnistcompose"},
         "url": PAPER,
         "version": "1.0.0",
         "datePublished": _date(),
         "keywords": ["MNIST", "multi-digit", "synthetic"],
         "distribution": objects + sets,
         "recordSet": records,
+        **_provenance(source),
     }
     return json.dumps(described, indent=1) + "\n"
+
+
+def _provenance(source: Source) -> dict[str, Any]:
+    """What determines the images, in the terms of the W3C's PROV-O, as Croissant 1.1 recommends (section Provenance).
+
+    Layout and digit set have the SHA-256 of their content as their value, the seed has itself.
+    """
+    manifest = source.manifest
+    layout = _entity("layout", f"layout {source.spec.name}", manifest.spec_digest)
+    digits = _entity("digits", "MNIST" if is_mnist(source) else "digit set", manifest.digits_digest)
+    return {
+        "prov:wasDerivedFrom": [{"@id": digits["@id"]}, {"@id": layout["@id"]}],
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": "mnistcompose build",
+            "prov:used": [layout, digits, _entity("seed", "data seed", manifest.seed)],
+            "prov:wasAssociatedWith": {
+                "@type": "prov:SoftwareAgent",
+                "prov:label": "mnistcompose",
+                "prov:value": manifest.mnistcompose,
+            },
+        },
+    }
+
+
+def _entity(name: str, label: str, value: str | int) -> dict[str, Any]:
+    return {"@type": "prov:Entity", "@id": f"provenance/{name}", "prov:label": label, "prov:value": value}
 
 
 def is_mnist(source: Source) -> bool:
@@ -117,7 +153,7 @@ def describe(source: Source, kind: FormatName) -> str:
     counts = " and ".join(f"{source.count(split):,} {split}" for split in source.splits)
     about = f" {source.spec.description}" if source.spec.description else ""
     return (
-        f"{source.spec.name}: numbers of {source.slots} digits.{about} {counts} images of {source.pixels}, "
+        f"{source.spec.name}: numbers of {source.lengths} digits.{about} {counts} images of {source.pixels}, "
         f"{source.numbers:,} classes, as {kind}, made by mnistcompose {manifest.mnistcompose} with seed "
         f"{manifest.seed}. SHA-256 of the splits' images and labels: {digests}."
     )

@@ -1,5 +1,7 @@
 """The dataset card of an export: README.md, with the metadata that Hugging Face reads at its top."""
 
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -24,13 +26,19 @@ _SIZES = (
 )
 
 
-def card(source: Source, kind: FormatName, fmt: Format) -> str:
-    """Markdown text: what the dataset is, how to read it, and how to make it again."""
-    metadata = yaml.safe_dump(_metadata(source, fmt), sort_keys=False, allow_unicode=True)
+def card(folder: Path, source: Source, kind: FormatName, fmt: Format) -> str:
+    """Markdown text: what the dataset is, how to read it, and how to make it again.
+
+    Parameters
+    ----------
+    folder
+        Folder of the export's files, which are written already.
+    """
+    metadata = yaml.safe_dump(_metadata(folder, source, fmt), sort_keys=False, allow_unicode=True)
     return f"---\n{metadata}---\n\n{_text(source, kind, fmt)}"
 
 
-def _metadata(source: Source, fmt: Format) -> dict[str, Any]:
+def _metadata(folder: Path, source: Source, fmt: Format) -> dict[str, Any]:
     licence = (
         {"license": "cc-by-sa-3.0", "source_datasets": ["extended|mnist"]}
         if is_mnist(source)
@@ -38,12 +46,22 @@ def _metadata(source: Source, fmt: Format) -> dict[str, Any]:
     )
     files = (
         {
+            "dataset_info": {
+                "splits": [
+                    {
+                        "name": split,
+                        "num_bytes": _split_bytes(folder, fmt.DATA.format(split=split)),
+                        "num_examples": source.count(split),
+                    }
+                    for split in source.splits
+                ],
+            },
             "configs": [
                 {
                     "config_name": "default",
                     "data_files": [{"split": split, "path": fmt.DATA.format(split=split)} for split in source.splits],
                 }
-            ]
+            ],
         }
         if fmt.DATA
         else {"viewer": False}
@@ -55,11 +73,14 @@ def _metadata(source: Source, fmt: Format) -> dict[str, Any]:
         "task_categories": list(fmt.TASKS),
         "annotations_creators": ["machine-generated"],
         "tags": ["mnist", "multi-digit", "synthetic", f"arxiv:{PAPER.rpartition('/')[2]}"],
-        "dataset_info": {
-            "splits": [{"name": split, "num_examples": source.count(split)} for split in source.splits],
-        },
         **files,
     }
+
+
+def _split_bytes(folder: Path, pattern: str) -> int:
+    """Size of a split's files."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if fnmatchcase(path.relative_to(folder).as_posix(), pattern))
 
 
 def size_category(count: int) -> str:
@@ -79,7 +100,7 @@ def _text(source: Source, kind: FormatName, fmt: Format) -> str:
     about = f"{source.spec.description}\n\n" if source.spec.description else ""
     return f"""# {source.spec.name}
 
-{about}Numbers of {_lengths(source)} digits, composed from {_digits(source)}, in images of {source.pixels}. The label
+{about}Numbers of {source.lengths} digits, composed from {_digits(source)}, in images of {source.pixels}. The label
 is the whole number, one of {source.numbers:,}. The construction is that of section 4.1.1 of
 [Deep Collaborative Learning for Visual Recognition]({PAPER}).
 
@@ -126,11 +147,6 @@ With mnistcompose {manifest.mnistcompose}:
 """
 
 
-def _lengths(source: Source) -> str:
-    length = source.spec.length
-    return str(source.slots) if length == "all" else " or ".join(map(str, sorted(set(length.choice))))
-
-
 def _digits(source: Source) -> str:
     return "MNIST" if is_mnist(source) else f"a digit set of {source.manifest.classes} classes that is not MNIST"
 
@@ -143,7 +159,7 @@ def _commands(source: Source, kind: FormatName) -> str:
     build = f"mnistcompose build {name if bundled else 'layout.yaml'} --seed {manifest.seed} {counts} --out dataset"
     filled = [split for split, entry in manifest.splits.items() if entry.count]
     options = f" --split {source.splits[0]}" if len(source.splits) < len(filled) else ""
-    options += f" --per-tar {source.per_tar}" if kind == "webdataset" else ""
+    options += f" --per-tar {source.per_tar}" if kind == "webdataset" and source.per_tar else ""
     digits = "" if is_mnist(source) else " --digits FOLDER"
     masks = " --masks" if manifest.masks else ""
     return f"{build}{digits}{masks}\nmnistcompose export dataset --format {kind}{options} -o again"

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from .. import __version__
-from ..arguments import here, is_clutter
+from ..arguments import here, is_clutter, whole
 from ..building.config import SPLITS
 from ..building.executors import Progress, tell
 from ..errors import BuildError, InputError
@@ -33,7 +33,6 @@ EXPORT = "export.json"  # in every export: what it is, and the names that belong
 LAYOUT = "layout.yaml"
 CARD = "README.md"
 CROISSANT = "croissant.json"
-PER_TAR = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def export(
     kind: FormatName,
     *,
     splits: Sequence[SplitName] = SPLITS,
-    per_tar: int = PER_TAR,
+    per_tar: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
@@ -85,7 +84,7 @@ def export(
     splits
         Splits to export; a split without images is left out.
     per_tar
-        Samples per tar file, for 'webdataset'.
+        Samples per tar file, for 'webdataset'. By default a split has at least 16 tars, of 10,000 samples or fewer.
     force
         Replace an existing export. Files that are not part of an export are never removed.
     progress
@@ -109,7 +108,7 @@ def export(
         for split in source.splits:
             _write_split(root, folder, fmt, source, split, progress)
         (folder / LAYOUT).write_bytes(dump_spec(source.spec).encode())
-        (folder / CARD).write_bytes(card(source, kind, fmt).encode())
+        (folder / CARD).write_bytes(card(folder, source, kind, fmt).encode())
         (folder / CROISSANT).write_bytes(croissant(folder, source, kind, fmt, leave_out=(CARD, EXPORT)).encode())
         _mark(folder, source, kind)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
@@ -126,16 +125,14 @@ def export(
     )
 
 
-def _source(root: Path, splits: Sequence[SplitName], per_tar: int) -> Source:
-    if per_tar < 1:
-        raise InputError(f"per_tar = {per_tar}: a tar holds at least 1 sample")
+def _source(root: Path, splits: Sequence[SplitName], per_tar: int | None) -> Source:
     if wrong := next((split for split in splits if split not in SPLITS), None):
         raise InputError(f"split = {wrong!r}: there are {' and '.join(SPLITS)}")
     manifest = read_manifest(root)
     chosen = tuple(split for split in SPLITS if split in splits and manifest.splits[split].count)
     if not chosen:
         raise InputError(f"{root}: no images in {' and '.join(splits)}")
-    return Source(manifest, manifest.layout, chosen, per_tar)
+    return Source(manifest, manifest.layout, chosen, None if per_tar is None else whole("per_tar", per_tar, 1))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ DATA = None
 TASKS = ("image-classification",)
 
 _TYPES = {"|u1": (0x08, "ubyte"), "<i4": (0x0C, "int"), "<f4": (0x0D, "float")}
+_STEMS = {"train": "train", "test": "t10k"}  # names of MNIST's files
 _MAX = 2**32 - 1  # samples that a header can declare
 
 
@@ -46,7 +47,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
     count, slots = source.count(split), source.slots
     table: tuple[int, ...] = ()
     if _as_mnist(source):
-        stem, labels = folder / "MNIST" / "raw" / {"train": "train", "test": "t10k"}[split], "|u1"
+        stem, labels = folder / "MNIST" / "raw" / _STEMS[split], "|u1"
     else:
         stem, labels, table = folder / "QMNIST" / "raw" / f"qmnist-{split}", "<i4", (1 + slots,)
     kinds = {"images": column_type("images", source.form), "labels": (labels, table)}
@@ -73,20 +74,34 @@ def _labels(shard: Shard, table: bool) -> NDArray[Any]:
 
 def usage(source: Source) -> str:
     """Describe how torchvision reads the files."""
-    if _as_mnist(source):
-        code = "MNIST(folder, train=True)                    # and train=False: 8-bit images and the numbers"
-        note = "torchvision's class needs the files of both splits."
+    split, *others = source.splits
+    shape = ", ".join(map(str, source.form.image))
+    if _as_mnist(source) and others:
+        code = (
+            "from torchvision.datasets import MNIST\n\n"
+            "train, test = MNIST(folder, train=True), MNIST(folder, train=False)   # 8-bit images and the numbers"
+        )
+        note = "The files have the names and the form of MNIST's own."
+    elif _as_mnist(source):
+        stem = f"/MNIST/raw/{_STEMS[split]}"
+        code = (
+            "from torchvision.datasets.mnist import read_image_file, read_label_file\n\n"
+            f'images = read_image_file(folder + "{stem}-images-idx3-ubyte")   # uint8 (N, {shape})\n'
+            f'numbers = read_label_file(folder + "{stem}-labels-idx1-ubyte")   # int64 (N,)'
+        )
+        note = "torchvision's class `MNIST` needs the files of both splits; these are one split's."
     else:
         code = (
-            'QMNIST(folder, what="train")                 # and "test": 8-bit images and the numbers\n'
-            'QMNIST(folder, what="train", compat=False)   # the number, and its digits'
+            "from torchvision.datasets import QMNIST\n\n"
+            f'{split} = QMNIST(folder, what="{split}")                 # 8-bit images and the numbers\n'
+            f'table = QMNIST(folder, what="{split}", compat=False)   # images, and rows of the number and its digits'
         )
         note = (
             "MNIST's own label files, and so torchvision's class `MNIST`, end at 255. The files therefore have the "
             "form and the names of QMNIST, whose labels are a table of 32-bit integers: here number and digits."
         )
     return (
-        f"```python\nfrom torchvision.datasets import MNIST, QMNIST\n\n{code}\n```\n\n{note}\n\n"
+        f"```python\n{code}\n```\n\n{note}\n\n"
         "`factors/` holds the factors as big-endian IDX files; their names give the number of dimensions."
     )
 

@@ -51,12 +51,13 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
 
 def usage(source: Source) -> str:
     """Describe how NumPy reads the files."""
+    split = source.splits[0]
     shape = ", ".join(map(str, source.form.image))
     masks = " So are the masks, uint8 (N, k, height, width)." if source.form.masks else ""
     return (
         "```python\nimport numpy as np\n\n"
-        'with np.load(f"{folder}/train.npz", allow_pickle=False) as train:\n'
-        '    images, numbers = train["images"], train["labels"]   '
+        f'with np.load(folder + "/{split}.npz", allow_pickle=False) as {split}:\n'
+        f'    images, numbers = {split}["images"], {split}["labels"]   '
         f"# uint8 (N, {shape}), int64 (N,)\n```\n\n"
         f"The factors are arrays of the same file.{masks}"
     )

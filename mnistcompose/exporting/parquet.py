@@ -109,12 +109,13 @@ def _column(array: NDArray[Any]) -> "pa.Array":
     return column
 
 
-def usage(_source: Source) -> str:
+def usage(source: Source) -> str:
     """Describe how Hugging Face's datasets reads the files."""
+    split = source.splits[0]
     return (
         "```python\nfrom datasets import load_dataset\n\n"
-        'train = load_dataset(folder, split="train")\n'
-        "train[0]   # image: a Pillow image, label: the number, and the factors\n"
+        f'{split} = load_dataset(folder, split="{split}")\n'
+        f"{split}[0]   # image: a Pillow image, label: the number, and the factors\n"
         "```"
     )
 

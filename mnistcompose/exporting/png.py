@@ -1,4 +1,7 @@
-"""PNG files in one folder per number, as torchvision's `ImageFolder` reads them, and a table of the factors."""
+"""PNG files in one folder per number, as torchvision's `ImageFolder` reads them, and a table of the factors.
+
+With many numbers, most folders would be empty: then all files of a split are in one folder.
+"""
 
 import csv
 from collections.abc import Iterator
@@ -7,23 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..storage.schema import SampleSchema, Shard, SplitName, column_type
 from .source import FACTORS, PARTS, Source, decimals, image_set, key, png
 
 DATA = "{split}/**"
 TASKS = ("image-classification",)
 
-_MAX = 100_000  # folders
+_FOLDERS = 1000  # numbers, at most, that get a folder each
 
 
-def check(source: Source) -> None:
-    """Reject a dataset that needs too many folders."""
-    if source.numbers > _MAX:
-        raise InputError(
-            f"{source.spec.name}: png makes one folder per number, and {source.numbers:,} are more than {_MAX:,}; use "
-            "webdataset"
-        )
+def check(_source: Source) -> None:
+    """Accept every dataset."""
 
 
 def sample_bytes(_source: Source) -> int:
@@ -31,12 +28,16 @@ def sample_bytes(_source: Source) -> int:
     return 4096
 
 
+def _has_folders(source: Source) -> bool:
+    return source.numbers <= _FOLDERS
+
+
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write `train/007/0000000012.png` and so on, and `train/metadata.csv`."""
+    """Write `train/007/0000000012.png`, or without folders `train/0000000012.png`, and `train/metadata.csv`."""
     root = folder / split
-    names = [source.number_name(number) for number in range(source.numbers)]
-    for name in names:  # also for numbers without images: readers number the folders
-        (root / name).mkdir(parents=True)
+    root.mkdir()
+    for number in range(source.numbers) if _has_folders(source) else ():
+        (root / source.number_name(number)).mkdir()  # also without images: ImageFolder numbers the folders
     with (root / "metadata.csv").open("x", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["file_name", "label", *_columns(source)])
@@ -44,7 +45,9 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
             values = [decimals(getattr(shard, name)).reshape(len(shard), -1).tolist() for name in FACTORS]
             rows = zip(shard.images, shard.labels.tolist(), *values, strict=True)
             for place, (image, label, *row) in enumerate(rows):
-                name = f"{names[label]}/{key(shard.first + place)}.png"
+                name = f"{key(shard.first + place)}.png"
+                if _has_folders(source):
+                    name = f"{source.number_name(label)}/{name}"
                 (root / name).write_bytes(png(image))
                 table.writerow([name, label, *(value for several in row for value in several)])
 
@@ -61,25 +64,38 @@ def _columns(source: Source) -> list[str]:
 
 
 def usage(source: Source) -> str:
-    """Describe how torchvision reads the files."""
+    """Describe how torchvision or Hugging Face's datasets reads the files."""
+    split = source.splits[0]
+    table = "`metadata.csv` in each split's folder holds the number and the factors of every file, one column per digit"
+    if _has_folders(source):
+        name = source.number_name(7 % source.numbers)
+        return (
+            "```python\nfrom torchvision.datasets import ImageFolder\n\n"
+            f'{split} = ImageFolder(folder + "/{split}", allow_empty=True)   # RGB images, and the numbers\n```\n\n'
+            f"There is a folder for each of the {source.numbers:,} numbers, with or without images, in every split. "
+            f'Therefore the class index of `ImageFolder` is the number: `class_to_idx["{name}"]` is {int(name)}. '
+            f"`allow_empty` is needed where a number has no image. {table}."
+        )
     return (
-        "```python\nfrom torchvision.datasets import ImageFolder\n\n"
-        f'ImageFolder(folder + "/{source.splits[0]}", allow_empty=True)   # RGB images, and the numbers\n```\n\n'
-        f"There is a folder for each of the {source.numbers:,} numbers, so that a folder's place is its number; "
-        "`allow_empty` is needed where a number has no image. `metadata.csv` in each split's folder holds the factors "
-        "of every file, one column per digit."
+        "```python\nfrom datasets import load_dataset\n\n"
+        f'{split} = load_dataset(folder, split="{split}")\n'
+        f"{split}[0]   # image: a Pillow image, label: the number, and the factors\n```\n\n"
+        f"All images of a split are in one folder, since most of the {source.numbers:,} numbers have no image; "
+        f"torchvision's `ImageFolder`, which needs a folder per class, does not read them. {table}."
     )
 
 
-def record_set(_source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images from the files' content, and the numbers from the folders' names."""
+def record_set(source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The images from the files' content, and the numbers from the folders' names, if there are folders."""
     files = f"{split}-images"
+    if not _has_folders(source):  # Croissant would have to join the images with the table
+        return [image_set(files, f"The images of {split}.", f"{split}/*.png")], []
     file_set = image_set(files, f"The images of {split}, in one folder per number.", f"{split}/*/*.png")
     image = {"fileSet": {"@id": files}, "extract": {"fileProperty": "content"}}
     number = {
         "fileSet": {"@id": files},
         "extract": {"fileProperty": "fullpath"},
-        "transform": {"regex": r"/(\d+)/\d+\.png$"},
+        "transform": {"regex": r".*/(\d+)/\d+\.png$"},
     }
     return [file_set], [
         {"name": "image", "description": "The image.", "dataType": "sc:ImageObject", "source": image},

@@ -18,6 +18,9 @@ from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
 FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
 PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors with several numbers per digit
 
+_PER_TAR = 10_000  # samples, at most
+_TARS = 16  # a reader's workers share a split's tars, and one without a tar fails
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -28,13 +31,13 @@ class Source:
     splits
         The splits to export, none of them empty.
     per_tar
-        Samples per tar file.
+        Samples per tar file; None gives every split several tars.
     """
 
     manifest: Manifest
     spec: LayoutSpec
     splits: tuple[SplitName, ...]
-    per_tar: int
+    per_tar: int | None
 
     @property
     def slots(self) -> int:
@@ -60,6 +63,21 @@ class Source:
     def count(self, split: SplitName) -> int:
         """How many images a split has."""
         return self.manifest.splits[split].count
+
+    def samples_per_tar(self, split: SplitName) -> int:
+        """How many samples a tar holds; unless it is given, a split has at least `_TARS` tars, one for each reader."""
+        return self.per_tar or max(1, min(_PER_TAR, self.count(split) // _TARS))
+
+    def tars(self, split: SplitName) -> int:
+        """How many tars a split has."""
+        return -(-self.count(split) // self.samples_per_tar(split))
+
+    @property
+    def lengths(self) -> str:
+        """How many digits a number has, in words."""
+        length = self.spec.length
+        *others, last = [self.slots] if length == "all" else sorted(set(length.choice))
+        return f"{', '.join(map(str, others))} or {last}" if others else str(last)
 
     def number_name(self, number: int) -> str:
         """Write a number with leading zeros, so that names sort in the order of the numbers."""

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from ..quantities import counted
 from ..storage.schema import Shard, SplitName
 from .source import Source, factors, files_of, key, png
 
@@ -26,8 +27,8 @@ def sample_bytes(_source: Source) -> int:
 
 
 def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write tars of `per_tar` samples; their members do not depend on time or user."""
-    for number, pieces in files_of(shards, source.per_tar):
+    """Write tars of equal size; their members do not depend on time or user."""
+    for number, pieces in files_of(shards, source.samples_per_tar(split)):
         with tarfile.open(folder / _name(split, number), "x", format=tarfile.USTAR_FORMAT) as tar:
             for shard in pieces:
                 for place, (image, label, values) in enumerate(
@@ -52,15 +53,19 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def usage(source: Source) -> str:
     """Describe how webdataset reads the files."""
     split = source.splits[0]
-    last = (source.count(split) - 1) // source.per_tar
     pixels, shape = "l" if source.spec.output.channels == 1 else "rgb", ", ".join(map(str, source.form.image))
-    span = f"{{{0:0{_DIGITS}d}..{last:0{_DIGITS}d}}}"
+    tars = " and ".join(f"{counted(source.tars(each), 'tar')} for {each}" for each in source.splits)
+    span = f"{{{0:0{_DIGITS}d}..{source.tars(split) - 1:0{_DIGITS}d}}}"
     return (
         "```python\nimport webdataset as wds\n\n"
         f'{split} = wds.WebDataset(folder + "/{split}-{span}.tar", shardshuffle=False)\n'
         f'for image, number, factors in {split}.decode("{pixels}8").to_tuple("png", "cls", "json"):\n'
         f"    ...   # an image is uint8 ({shape})\n"
-        "```"
+        "```\n\n"
+        f"There are {tars}. The "
+        "workers of a `DataLoader` share a split's tars, and webdataset fails in a worker without one: `num_workers` "
+        "should not be larger than the number of tars, and several machines (`nodesplitter=wds.split_by_node`) should "
+        "have no more workers than that together. `--per-tar` makes more or fewer tars."
     )
 
 
