@@ -12,6 +12,7 @@ from pathlib import Path
 from report import README, ROOT, readme_with
 
 from dcl.experiments.run_file import read_records
+from dcl.reporting.protocol import NOTE
 from dcl.reporting.published import agreement, as_paper, as_sentences, paper_cell
 from dcl.reporting.table import Row, markdown_table, summarise
 
@@ -43,7 +44,7 @@ def table1() -> dict[Path, str]:
     for folder in FOLDERS:
         rows = summarise(read_records(folder).values())
         texts[folder / "table1.csv"] = as_csv(rows)
-        texts[folder / "table1.md"] = f"{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
+        texts[folder / "table1.md"] = f"{NOTE}\n\n{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
     texts[README] = readme_with(for_readme(rows), "results: python benchmarks/table1.py", "end of results")
     return texts
 

@@ -145,14 +145,21 @@ def _borrowed(executor: "Executor") -> AbstractContextManager["Executor"]:
 
 
 def _print(rows: "list[Row]", style: str | None) -> None:
+    from dcl.reporting.protocol import NOTE as ABOUT_PAPER
     from dcl.reporting.table import COLUMNS, as_csv, as_json, as_markdown
 
-    if style:
-        click.echo({"json": as_json, "csv": as_csv, "markdown": as_markdown}[style](rows))
+    if style in {"json", "csv"}:
+        click.echo(as_json(rows) if style == "json" else as_csv(rows))
+        return
+    beside_paper = any(row.paper_percent is not None for row in rows)
+    if style == "markdown":
+        click.echo(as_markdown(rows) + (f"\n\n{ABOUT_PAPER}" if beside_paper else ""))
         return
     print_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2, needed=5)
     if any(row.difference is not None for row in rows):
         click.echo(NOTE)
+    if beside_paper:
+        click.echo(ABOUT_PAPER)
 
 
 NOTE = (

@@ -124,7 +124,9 @@ def _responses(runs: tuple[Path, ...], dataset: str, filters: int) -> tuple[list
         files = [folder / dataset / f"{model}-0.json" for folder in runs]
         trained = load_trained(next((file for file in files if file.with_suffix(".pt").exists()), files[0]))
         test = images_of_test(trained)
-        found = mean_responses(trained.net, *test, 10, trained.normalisation.on(torch.device("cpu")))
+        found = mean_responses(
+            trained.net, *test, trained.identity["classes"], trained.normalisation.on(torch.device("cpu"))
+        )
         rows += response_rows(model, found, filters)
         own, chance = agreeing(found)
         sentences.append(

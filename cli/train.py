@@ -220,6 +220,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     from dcl.experiments.inference import error_by_position, load_trained
     from dcl.training.device_data import resolve_device
     from dcl.training.evaluation import evaluate as measure
+    from dcl.training.precision import usable
 
     place = resolve_device(device)
     trained = load_trained(run)
@@ -228,7 +229,15 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
     images, targets = data.load(split, trained.target, place)
     if data.augmentation is not None:
         images = data.augmentation.central(images)
-    measured = measure(trained.net, (images, targets), trained.normalisation, place, data_on_device=data.data_on_device)
+    precision = usable(trained.precision, place)
+    measured = measure(
+        trained.net,
+        (images, targets),
+        trained.normalisation,
+        place,
+        precision=precision,
+        data_on_device=data.data_on_device,
+    )
     positions = error_by_position(measured.predictions, targets.cpu().numpy(), data.classes, data.slots)
     result = {
         "model": trained.identity["model"],
@@ -236,6 +245,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
         "epochs": trained.epochs,
         "dataset": data.name,
         "split": split,
+        "precision": precision,
         "images": len(targets),
         "loss": measured.loss,
         "error_percent": measured.error,
@@ -254,6 +264,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
             if data.slots > 1
             else f"top-5 error {measured.top5_error:.2f} %"
         )
+        + (f"; in {precision}, trained in {trained.precision}" if trained.precision != "float32" else "")
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mnistcompose.datasets.base import Target
 from mnistcompose.datasets.composed import ComposedDigits
+from mnistcompose.digits.bank import load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.names import load_spec
 
@@ -21,6 +22,7 @@ from ..data.numbers import INPUT_SHAPE, Dataset, to_digits, to_numbers
 from ..training.checkpoint import load_checkpoint
 from ..training.device_data import Normalisation
 from ..training.history import History
+from ..training.precision import Precision
 from .registry import make_network, target_of
 from .run_file import FINISHED, Record, read_record, status_of
 
@@ -38,6 +40,12 @@ class Trained:
     def target(self) -> Target:
         """What the network predicts."""
         return target_of(self.identity["model"])
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that it was trained and measured with."""
+        precision: Precision = self.identity["precision"]
+        return precision
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -121,12 +129,17 @@ def images_of_test(trained: Trained) -> tuple[Tensor, Tensor]:
     Raises
     ------
     InputError
-        The layout has changed since then.
+        The layout has changed since then, or the digits were not the bundled ones.
     """
     name = trained.identity["dataset"]
     spec = load_spec(name)
     if spec.digest != trained.identity["spec"]:
         raise InputError(f"{trained.identity['model']}: trained on another layout than {name} is now")
+    if trained.identity["digits"] != load_digits("test").digest:
+        raise InputError(
+            f"{trained.identity['model']}: trained on {name} of other digits (digest {trained.identity['digits']:.12});"
+            " only images of the bundled MNIST can be made again"
+        )
     return ComposedDigits(spec, "test", trained.identity["data_seed"], target="digits").as_tensors()
 
 

@@ -1,14 +1,15 @@
 """The paper's claims about DCL's options (sections 3.5, 4.1.2 and 4.1.3), compared with stored runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, isnan, nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..experiments.run_file import FINISHED, Record, status_of
-from .statistics import CONFIDENCE, holm, mean_and_std, mean_interval
+from .statistics import CONFIDENCE, holm, mean_and_std, mean_interval, relative_drop
 from .table import check_alike, difference_of, markdown_table
 
 Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, then seed
@@ -46,7 +47,8 @@ class Comparison:
     holm_lower, holm_higher : int
         Number on which that still holds after Holm's correction for the number of datasets.
     gain : float
-        Mean over datasets of the relative drop of the error, in percent.
+        Mean over datasets of the relative drop of the error, in percent, where the second model's error is above 0;
+        NaN without such datasets.
     low, high : float
         Student's 95 % interval of that mean; it treats the datasets as a sample of such datasets.
     """
@@ -75,7 +77,7 @@ def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-")
             ours_mean, theirs_mean = (
                 mean_and_std([run["error_percent"] for run in each])[0] for each in (ours, theirs)
             )
-            gains.append(100 * (1 - ours_mean / theirs_mean))
+            gains.append(relative_drop(ours_mean, theirs_mean))
     if not differences:
         return None
     holds = [p < 1 - CONFIDENCE for p in holm([each.p_value for each in differences])]
@@ -88,8 +90,12 @@ def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-")
         sum(each.low > 0 for each in differences),
         sum(each.mean < 0 and held for each, held in zip(differences, holds, strict=True)),
         sum(each.mean > 0 and held for each, held in zip(differences, holds, strict=True)),
-        *mean_interval(gains),
+        *_interval([gain for gain in gains if gain is not None]),
     )
+
+
+def _interval(gains: Sequence[float]) -> tuple[float, float, float]:
+    return mean_interval(gains) if gains else (nan, nan, nan)
 
 
 CLAIMS = {  # as in sections 4.1.2 and 4.1.3: what is compared, on which family
@@ -119,13 +125,13 @@ def claims_table(runs: Runs) -> str:
     for claim, comparisons in CLAIMS.items():
         made = [made for each in comparisons if (made := compare_models(runs, *each)) is not None]
         for place, c in enumerate(made):
-            interval = "" if c.datasets == 1 else f" [{c.low:+.1f}, {c.high:+.1f}]"
+            interval = f" [{c.low:+.1f}, {c.high:+.1f}]" if isfinite(c.low) else ""
             cells = [
                 f"{c.datasets}",
                 f"{c.lower}",
                 f"{c.clearly_lower} ({c.holm_lower})",
                 f"{c.clearly_higher} ({c.holm_higher})",
-                f"{c.gain:+.1f}{interval}",
+                "" if isnan(c.gain) else f"{c.gain:+.1f}{interval}",
             ]
             lines.append([claim if place == 0 else "", f"{c.model} to {c.against}", *cells])
     return markdown_table(head, lines, texts=2)

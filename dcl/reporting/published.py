@@ -1,11 +1,11 @@
 """The runs of a grid in the form of the paper's Table 1: datasets by models, the paper's errors next to ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 from ..experiments.registry import MODELS
-from .statistics import mean_and_std, mean_interval
+from .statistics import mean_and_std, mean_interval, relative_drop
 from .table import Row, error_cell, markdown_table, paper_notation
 
 
@@ -64,15 +64,19 @@ def agreement(rows: Sequence[Row]) -> Agreement:
         if len(datasets) >= 3:
             off = [abs(ours[dataset, model] / paper[dataset, model] - 1) for dataset in datasets]
             within[model] = (sum(o <= 0.10 for o in off), sum(o <= 0.20 for o in off), sum(o <= 0.25 for o in off))
-        both = [dataset for dataset in datasets if (dataset, "baseline") in ours and (dataset, "baseline") in paper]
+        of_ours, of_paper = (_drops(errors, datasets, model) for errors in (ours, paper))
+        both = [dataset for dataset in datasets if dataset in of_ours and dataset in of_paper]
         if model != "baseline" and both:
-            gains[model] = _gains(
-                both,
-                *({d: 100 * (1 - errors[d, model] / errors[d, "baseline"]) for d in both} for errors in (ours, paper)),
-            )
+            gains[model] = _gains(both, of_ours, of_paper)
     whole = [d for d in {d for d, _ in ours} if all((d, m) in ours for m in ("oracle", "A3S", "baseline"))]
     ordered = sum(ours[d, "oracle"] < ours[d, "A3S"] < ours[d, "baseline"] for d in whole)
     return Agreement(within, gains, ordered, len(whole))
+
+
+def _drops(errors: Mapping[tuple[str, str], float], datasets: Sequence[str], model: str) -> dict[str, float]:
+    """Relative drops against the baseline, in percent; without datasets on which it has no error, or no run."""
+    drops = {d: relative_drop(errors[d, model], errors.get((d, "baseline"), 0)) for d in datasets}
+    return {dataset: drop for dataset, drop in drops.items() if drop is not None}
 
 
 def _gains(datasets: Sequence[str], ours: dict[str, float], paper: dict[str, float]) -> Gains:

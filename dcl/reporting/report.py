@@ -15,7 +15,7 @@ from ..experiments.run_file import FINISHED, Record, status_of
 from .charts import Chart, Dot, Line, dot_chart, line_chart
 from .misreadings import Reading, find_truth, reading_of
 from .published import agreement, as_sentences
-from .table import Row, error_cell, model_order, summarise
+from .table import Row, check_alike, error_cell, model_order, summarise
 
 PLACES = ("run.json", "*/*.json", "*/*/run.json")  # of one run, of a grid, of several calls of `train`
 
@@ -56,6 +56,11 @@ class Report:
     recipes: list[tuple[dict[str, Any], int]]
     networks: list[tuple[str, str, int]]  # model, notation, parameters
 
+    @property
+    def beside_paper(self) -> bool:
+        """Whether a number of the paper stands next to one of ours."""
+        return any(row.paper_percent is not None for row in self.rows)
+
 
 def make_report(
     records: Mapping[Path, Record],
@@ -85,7 +90,7 @@ def make_report(
     BuildError
         A run contradicts the images, or kept weights are damaged.
     """
-    _refuse_mixed(records)
+    check_alike(records.values(), records)
     rows = summarise(records.values())
     records = {path: record for path, record in records.items() if status_of(record) == FINISHED}
     if not records:
@@ -158,20 +163,6 @@ def _distinct(found: Iterable[tuple[dict[str, Any], Record]]) -> list[tuple[dict
             groups.append((each, group := []))
         group.append(record)
     return groups
-
-
-def _refuse_mixed(records: Mapping[Path, Record]) -> None:
-    """Refuse two runs of one dataset, model and seed, and datasets of different images under one name."""
-    first: dict[Any, tuple[Path, Record]] = {}
-    for path, record in records.items():
-        run = record["determined_by"]
-        other, _ = first.setdefault((run["dataset"], run["model"], run["seed"]), (path, record))
-        if other != path:
-            raise InputError(f"{other} and {path}: the same model, dataset and seed; give each set of runs a folder")
-        other, same = first.setdefault(run["dataset"], (path, record))
-        for field in ("spec", "digits", "data_seed", "splits", "measured_on"):
-            if run.get(field) != same["determined_by"].get(field):
-                raise InputError(f"{other} and {path}: other {field}; give each set of runs a folder")
 
 
 def _section(

@@ -15,6 +15,11 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+def relative_drop(error: float, reference: float) -> float | None:
+    """By how many percent an error is below a reference; None where the reference is 0."""
+    return 100 * (reference - error) / reference if reference else None
+
+
 @dataclass(frozen=True)
 class Difference:
     """Difference of two models' error rates, in percentage points, with its confidence interval.

@@ -22,7 +22,8 @@ from mnistcompose.rendering.draws import draw
 from ..experiments.registry import MODELS
 from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
 from ..models.networks import DCL, IMAGE_NETWORKS
-from .statistics import Difference, mean_and_std, paired_difference, sharing_sources
+from .protocol import follows_protocol
+from .statistics import Difference, mean_and_std, paired_difference, relative_drop, sharing_sources
 
 
 def paper_notation(mean: float, std: float | None) -> str:
@@ -55,6 +56,7 @@ class Row:
     top5_percent: float | None = None  # of images whose class is not among the five best guesses
     diverged: int = 0  # runs whose loss diverged
     failed: int = 0
+    top5_gain_percent: float | None = None  # as `gain_percent`, of the top-5 errors
 
 
 @cache
@@ -88,36 +90,64 @@ def model_order(model: str) -> tuple[int, str]:
     return known.index(model) if model in known else len(known), model
 
 
-def first_difference(record: Record, other: Record, ignoring: Sequence[str] = ()) -> str | None:
+_IMAGES = ("data_seed", "digits", "measured_on", "spec", "splits")  # what determines a dataset's images
+
+
+def first_difference(
+    record: Record, other: Record, ignoring: Sequence[str] = (), only: Sequence[str] | None = None
+) -> str | None:
     """Describe how two runs differ, apart from seeds and the keys to ignore; None if they may be averaged."""
     one, two = (
         {k: v for k, v in each["determined_by"].items() if k not in ("seed", *ignoring) and v not in (None, {})}
         for each in (record, other)
     )
-    key = next((key for key in sorted(one.keys() | two.keys()) if one.get(key) != two.get(key)), None)
-    return None if key is None else f"differ in {key} ({one.get(key)!r} and {two.get(key)!r})"
+    keys = sorted(one.keys() | two.keys()) if only is None else only
+    key = next((key for key in keys if one.get(key) != two.get(key)), None)
+    if key is None:
+        return None
+    found, wanted = one.get(key), two.get(key)
+    while isinstance(found, dict) and isinstance(wanted, dict):
+        part = next(part for part in sorted({*found, *wanted}) if found.get(part) != wanted.get(part))
+        key, found, wanted = f"{key}.{part}", found.get(part), wanted.get(part)
+    return f"differ in {key} ({found!r} and {wanted!r})"
 
 
-def check_alike(records: Iterable[Record]) -> None:
-    """Refuse runs of one model on one dataset that may not be averaged, and a run that is given twice.
+def check_alike(records: Iterable[Record], names: Iterable[object] | None = None) -> None:
+    """Refuse runs that do not belong in one table.
+
+    These are two runs of one dataset, model and seed; runs of one dataset on different images; and runs of one model on
+    one dataset that differ in more than the seed.
+
+    Parameters
+    ----------
+    names
+        What messages call the runs, such as their files. Without it, dataset, model and seed.
 
     Raises
     ------
     InputError
-        The message names dataset, model and seeds of two runs, how they differ, and both values.
+        The message names two runs, how they differ, and both values.
     """
-    first: dict[tuple[str, str], Record] = {}
-    seen: set[tuple[str, str, int]] = set()
-    for record in records:
+    records = list(records)
+    first: dict[tuple[Any, ...], tuple[object, Record]] = {}
+    for record, name in zip(records, map(_run_name, records) if names is None else names, strict=True):
         run = record["determined_by"]
-        name = run["dataset"], run["model"]
-        if (*name, run["seed"]) in seen:
-            raise InputError(f"{name[0]} {name[1]}: two runs of seed {run['seed']}; give each set of runs a folder")
-        seen.add((*name, run["seed"]))
-        other = first.setdefault(name, record)
-        if unlike := first_difference(other, record):
-            seeds = f"{other['determined_by']['seed']} and {run['seed']}"
-            raise InputError(f"{name[0]} {name[1]}: the runs of seeds {seeds} {unlike}; give each set of runs a folder")
+        dataset, model, seed = run["dataset"], run["model"], run["seed"]
+        for key, only in (((dataset,), _IMAGES), ((dataset, model), None)):
+            other, earlier = first.setdefault(key, (name, record))
+            if unlike := first_difference(earlier, record, only=only):
+                raise InputError(f"{other} and {name} {unlike}; give each set of runs a folder")
+        if twin := first.get((dataset, model, seed)):
+            raise InputError(
+                f"{twin[0]} and {name} have the same dataset, model and seed ({dataset} {model} {seed}); give each set "
+                "of runs a folder"
+            )
+        first[dataset, model, seed] = name, record
+
+
+def _run_name(record: Record) -> str:
+    run = record["determined_by"]
+    return f"{run['dataset']} {run['model']} seed {run['seed']}"
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -126,7 +156,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     Raises
     ------
     InputError
-        Runs of one dataset were measured on other images, or runs of one model differ in more than their seed.
+        As `check_alike`.
     """
 
     def place(record: Record) -> tuple[str, tuple[int, str]]:
@@ -137,17 +167,10 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     ordered = sorted(records, key=lambda record: (place(record), record["determined_by"]["seed"]))
     for dataset, of_dataset in groupby(ordered, lambda record: place(record)[0]):
         runs = list(of_dataset)
-        if any(_measured(run) != _measured(runs[0]) for run in runs):
-            raise InputError(f"{dataset}: its runs were measured on different images; give each set a folder")
         check_alike(runs)
         by_model = {key[1][1]: list(group) for key, group in groupby(runs, place)}
         rows += [_row(dataset, model, group, by_model.get(baseline_of(model), [])) for model, group in by_model.items()]
     return rows
-
-
-def _measured(record: Record) -> tuple[str, Any]:
-    run = record["determined_by"]
-    return run["measured_on"], run["splits"][run["measured_on"]]
 
 
 def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Record]) -> Row:
@@ -155,20 +178,19 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
     run = of_model[0]["determined_by"]
     mean, std = mean_and_std([record["error_percent"] for record in group]) if group else (None, None)
     top5 = [error for record in group if (error := record.get("top5_error_percent")) is not None]
-    published = run["measured_on"] == "test"
-    paper, paper_std = _published(dataset, model) if published else (None, None)
+    paper, paper_std = _published(dataset, model) if follows_protocol(run) else (None, None)
     paper_base, _ = _published(dataset, baseline_of(model))
     interval: tuple[float | None, float | None, float | None] = (None, None, None)
-    gain = paper_gain = None
+    gain = paper_gain = top5_gain = None
     base = {record["determined_by"]["seed"]: record for record in baseline}
     shared = [r for r in group if r["determined_by"]["seed"] in base]
     if model != baseline_of(model) and shared:
         counterparts = [base[r["determined_by"]["seed"]] for r in shared]
         difference = difference_of(shared, counterparts)
         interval = (difference.mean, difference.low, difference.high)
-        reference = mean_and_std([record["error_percent"] for record in counterparts])[0]
-        gain = 100 * (0 - difference.mean) / reference if reference else None
-        paper_gain = 100 * (1 - paper / paper_base) if paper and paper_base else None
+        gain = _gain("error_percent", shared, counterparts)
+        top5_gain = _gain("top5_error_percent", shared, counterparts)
+        paper_gain = relative_drop(paper, paper_base) if paper and paper_base else None
     return Row(
         dataset,
         model,
@@ -186,7 +208,16 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
         mean_and_std(top5)[0] if top5 and len(top5) == len(group) else None,
         sum(status_of(record) == DIVERGED for record in of_model),
         sum(status_of(record) == FAILED for record in of_model),
+        top5_gain,
     )
+
+
+def _gain(error: str, ours: Sequence[Record], theirs: Sequence[Record]) -> float | None:
+    """Relative drop of a mean error against the runs of the same seeds; None where a run lacks it."""
+    errors = [[record.get(error) for record in runs] for runs in (ours, theirs)]
+    if any(each is None for runs in errors for each in runs):
+        return None
+    return relative_drop(*(float(np.mean(np.array(runs, np.float64))) for runs in errors))
 
 
 def difference_of(ours: Sequence[Record], theirs: Sequence[Record]) -> Difference:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..data.image_sets import SETS
 from ..models.networks import DCL, IMAGE_NETWORKS
+from .statistics import relative_drop
 from .table import Row, baseline_of, error_cell, paper_table2
 
 TOP5 = "ilsvrc2012 top-5"
@@ -19,23 +20,23 @@ def title(network: str) -> str:
 def paper_gain(dataset: str, network: str) -> float | None:
     """By how many percent the network's error in the paper is below that of the same network without DCL."""
     error, reference = (paper_table2().get((dataset, name)) for name in (network, baseline_of(network)))
-    return None if error is None or reference is None else 100 * (1 - error / reference)
+    return None if error is None or reference is None else relative_drop(error, reference)
 
 
 def with_top5(rows: Sequence[Row]) -> list[Row]:
     """Add rows with ILSVRC2012's top-5 errors, as the paper gives them."""
-    errors = {row.model: row.top5_percent for row in rows if row.dataset == "ilsvrc2012"}
-    again = []
-    for row in rows:
-        error, reference = errors.get(row.model), errors.get(baseline_of(row.model))
-        if row.dataset == "ilsvrc2012" and error is not None:
-            gain = 100 * (1 - error / reference) if row.gain_percent is not None and reference else None
-            paper = row.paper_percent and paper_table2().get((TOP5, row.model))
-            again.append(
-                replace(
-                    row, dataset=TOP5, error_percent=error, std_percent=None, paper_percent=paper, gain_percent=gain
-                )
-            )
+    again = [
+        replace(
+            row,
+            dataset=TOP5,
+            error_percent=row.top5_percent,
+            std_percent=None,
+            paper_percent=row.paper_percent and paper_table2().get((TOP5, row.model)),
+            gain_percent=row.top5_gain_percent,
+        )
+        for row in rows
+        if row.dataset == "ilsvrc2012" and row.top5_percent is not None
+    ]
     return [*rows, *again]
 
 

@@ -24,6 +24,11 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise InputError(f"precision = 'bfloat16': this {device.type} device does not compute it natively; use float32")
 
 
+def usable(precision: Precision, device: torch.device) -> Precision:
+    """That precision, or float32 on a device that does not compute it natively."""
+    return precision if precision == "float32" or _has_bfloat16(device) else "float32"
+
+
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

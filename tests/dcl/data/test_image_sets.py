@@ -24,6 +24,7 @@ from dcl.experiments.inference import load_trained
 from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import read_records
 from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
+from dcl.reporting.protocol import IMAGES
 from dcl.reporting.table import paper_table2, summarise
 from dcl.reporting.table2 import TOP5, paper_gain, pivot
 from dcl.training.evaluation import evaluate
@@ -360,8 +361,9 @@ def test_the_papers_table_gives_the_drops_that_its_text_says() -> None:
 def a_record(model: str, seed: int, wrong: list[int], dataset: str = "cifar10") -> dict:
     return {
         "determined_by": {
-            "dataset": dataset, "model": model, "seed": seed, "epochs": 1,
-            "measured_on": "test", "splits": {"test": {"images": 1000}},
+            "dataset": dataset, "model": model, "seed": seed, "measured_on": "test",
+            "epochs": IMAGE_RECIPES[recipe_name(model, dataset)].epochs_of(IMAGES[dataset]["train"]),
+            "splits": {split: {"images": count} for split, count in IMAGES[dataset].items()},
         },
         "error_percent": len(wrong) / 10, "wrong": wrong, "parameters": 1234, "seconds": 1.0,
     }  # fmt: skip
@@ -401,6 +403,8 @@ def test_ilsvrc2012_has_its_top_5_errors_beside() -> None:
     head, lines = pivot(summarise(records))
     assert head[5] == "ilsvrc2012 top-5 %"
     assert [line[5:9] for line in lines] == [["20.00", "19.87", "", ""], ["19.50", "19.69", "2.50", "0.91"]]
+    alone = {**a_record("alexnet", 1, [1], "ilsvrc2012"), "top5_error_percent": 90.0}  # a seed that DCL lacks
+    assert pivot(summarise([*records, alone]))[1][1][5:9] == lines[1][5:9]
     assert len(pivot(summarise([a_record("alexnet", 0, [1], "ilsvrc2012")]))[0]) == 7  # of older runs it is not known
 
 
@@ -437,14 +441,14 @@ def test_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, out, err = command(*ask, "--device", "cpu", "--markdown")
     assert (code, err) == (0, "")
     assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| LeNet (w/o DCL)", "| LeNet (w/ DCL)"]
-    assert "| 14.18 |" in out
+    assert "| 14.18 |" not in out  # of one epoch on a few images
     stored = sorted(path.name for path in read_records(tmp_path / "results/table2/cifar10-lenet"))
     assert stored == ["lenet+dcl-0.json", "lenet-0.json"]
     monkeypatch.setattr("dcl.experiments.run.fit", None)
     assert command(*ask, "--device", "cpu", "--markdown")[1] == out  # nothing is trained twice
     assert command("compare-images", "--markdown")[1] == out
     rows = json.loads(command("compare-images", "--json")[1])
-    assert [(row["model"], row["paper_percent"]) for row in rows] == [("lenet", 14.18), ("lenet+dcl", 13.55)]
+    assert [(row["model"], row["paper_percent"]) for row in rows] == [("lenet", None), ("lenet+dcl", None)]
     code, _, err = command(*ask, "--device", "cpu", "--lr", 0.5)
     assert (code, err.count("\n")) == (2, 1)
     assert "recipe.lr = 0.001, not 0.5" in err

@@ -382,18 +382,18 @@ def test_an_interval_is_finite_and_turns_with_the_order(seeds: int, images: int,
 
 
 def a_record(model: str, seed: int, wrong: list[int], dataset: str = "MNIST-III-10", split: str = "test") -> dict:
-    """What `summarise` reads of a run on 1,000 images."""
+    """What `summarise` reads of a run of the protocol that is wrong about these of 1,000 groups of ten images."""
     return {
         "determined_by": {
             "dataset": dataset,
             "model": model,
             "seed": seed,
-            "epochs": 20,
+            "epochs": 10 if model == "oracle" else 20,
             "measured_on": split,
-            "splits": {split: {"images": 1000}},
+            "splits": {"train": {"images": 60_000}, split: {"images": 10_000}},
         },
         "error_percent": len(wrong) / 10,
-        "wrong": wrong,
+        "wrong": [10 * group + place for group in wrong for place in range(10)],
         "parameters": 1234,
         "seconds": 10.0 + seed,
     }
@@ -608,6 +608,22 @@ def test_bad_input_ends_with_one_line(command, arguments: tuple[str, ...], messa
     assert not any(Path.cwd().iterdir())
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_model_is_measured_in_the_precision_that_it_was_trained_in(
+    native: bool, folder: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("train", folder, "--epochs", 1, "--device", "cpu", "--out", "run")[0] == 0
+    state = torch.load("run/run.pt", weights_only=True)
+    state["identity"]["precision"] = "bfloat16"
+    torch.save(state, "run/run.pt")
+    monkeypatch.setattr("dcl.training.precision._has_bfloat16", lambda device: native)
+    measured = json.loads(command("evaluate", "run", folder, "--device", "cpu", "--json")[1])
+    assert measured["precision"] == ("bfloat16" if native else "float32")
+    assert (
+        f"; in {measured['precision']}, trained in bfloat16" in command("evaluate", "run", folder, "--device", "cpu")[1]
+    )
+
+
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict", "compare"])
 def test_without_torch_the_extra_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -664,5 +680,5 @@ def test_runs_on_other_images_do_not_share_a_table(tmp_path):
     stored = Path(__file__).parents[3] / "results" / "first" / "MNIST-II-01"
     records = [json.loads((stored / f"{name}-0.json").read_text()) for name in ("baseline", "A2")]
     records[1]["determined_by"]["splits"]["test"]["sha256"] = "0" * 64
-    with pytest.raises(InputError, match="different images"):
+    with pytest.raises(InputError, match=r"differ in splits\.test\.sha256"):
         summarise(records)

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcl import lenet
+from dcl.experiments.inference import Trained, images_of_test
 from dcl.experiments.run_file import read_record
 from dcl.models.fusion import DCLLinear
 from dcl.reporting.figures import Responses, agreeing, branch_filters, draw_curves, loss_curves, mean_responses
+from dcl.training.device_data import Normalisation
 from mnistcompose import ComposedDigits, InputError, load_spec
 from mnistcompose.cli import cli
+from mnistcompose.digits.bank import load_digits
 
 STORED = Path(__file__).parents[3] / "results" / "first"
 
@@ -121,6 +124,18 @@ def test_figure_5_from_trained_networks(tmp_path, monkeypatch):
     rows = list(csv.DictReader(io.StringIO(Path("five.csv").read_text())))
     assert {row["model"] for row in rows} == {"A2", "B2"}
     assert {row["of"] for row in rows} == {"z", "v(1)", "v(2)"}
+
+
+def test_images_of_other_digits_or_layouts_are_not_made_again():
+    spec, net = load_spec("MNIST-II-05").model_copy(update={"test": 10}), lenet(100, "A2")
+    digits = load_digits("test").digest
+    fine = {"model": "A2", "dataset": "MNIST-II-05", "spec": spec.digest, "digits": digits, "data_seed": 0}
+    for field in ("spec", "digits"):
+        trained = Trained(net, Normalisation((0.5,), (0.5,)), {**fine, field: "f" * 64}, 1)
+        with pytest.raises(InputError, match={"spec": "another layout", "digits": "other digits"}[field]):
+            images_of_test(trained)
+    images, _ = images_of_test(Trained(net, Normalisation((0.5,), (0.5,)), fine, 1))
+    assert len(images) == load_spec("MNIST-II-05").test
 
 
 def test_missing_runs_are_told(tmp_path):

@@ -40,6 +40,13 @@ def test_agreement_is_relative(percent):
     assert found.datasets == 0
 
 
+def test_datasets_without_an_error_of_the_baseline_have_no_gain():
+    rows = [row(dataset, "baseline", 0.0) for dataset in DATASETS] + [row(dataset, "A2", 1.0) for dataset in DATASETS]
+    assert agreement(rows).gains == {}
+    found = agreement([*rows, row(DATASETS[0], "baseline", 2.0)])
+    assert found.gains["A2"].families["two digits"][0] == 50
+
+
 def test_the_table_has_the_papers_rows_and_columns():
     rows = [row(dataset, model, error) for (dataset, model), (error, _) in paper_table().items()]
     lines = as_paper(rows).splitlines()

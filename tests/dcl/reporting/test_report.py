@@ -137,7 +137,10 @@ def test_a_run_that_contradicts_the_images_is_refused():
 
 def test_runs_of_different_sets_are_not_mixed():
     record = made(NUMBERS, (NUMBERS + 1) % 100)
-    for other, message in ((record, "the same model"), (changed(record, seed=1, data_seed=4), "other data_seed")):
+    for other, message in (
+        (record, "a and b have the same"),
+        (changed(record, seed=1, data_seed=4), "a and b differ in data_seed"),
+    ):
         with pytest.raises(InputError, match=message):
             make_report({Path("a"): record, Path("b"): other}, root=Path())
 
