@@ -9,7 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
-from .options import grid_options
+from .options import complete_layouts, grid_options, models_option, split_list
 from .shared import cluster_options, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
 
@@ -23,22 +23,24 @@ if TYPE_CHECKING:
     from dcl.training.history import History
 
 
-def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+def _amounts(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
     """Parse values of the form NAME=N."""
     try:
-        return {name: float(amount) for name, amount in (value.split("=") for value in values)}
+        return {
+            name: float(amount) for name, amount in (value.split("=") for value in split_list(context, option, values))
+        }
     except ValueError:
         raise click.BadParameter(f"{' '.join(values)!r} should be a name and a number, as in GPU=1") from None
 
 
 @click.command()
-@click.argument("datasets", nargs=-1)
+@click.argument("datasets", nargs=-1, shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="All bundled datasets.")
-@click.option(
-    "--models",
-    default="baseline,A3S,oracle",
-    show_default=True,
-    help="Comma-separated: baseline, A2, ... oracle, or NOTATIONs.",
+@models_option(
+    "baseline",
+    "A3S",
+    "oracle",
+    help="Models, separated by commas or in repeated options: baseline, A2, ... oracle, or NOTATIONs.",
 )
 @grid_options("results/compare")
 @cluster_options
@@ -54,7 +56,7 @@ def _amounts(_context: click.Context, _option: click.Parameter, values: tuple[st
 def compare(
     datasets: tuple[str, ...],
     every: bool,
-    models: str,
+    models: tuple[str, ...],
     seeds: int,
     first_seed: int,
     out: Path,
@@ -92,9 +94,8 @@ def compare(
     if datasets and every:
         raise click.UsageError("give either datasets or --all")
     if scheduler and jobs > 1:
-        raise click.UsageError("give either --jobs or --scheduler")
-    names = [name.strip() for name in models.split(",") if name.strip()]
-    for name in names:
+        raise click.UsageError("give either --workers or --scheduler")
+    for name in models:
         check_model(name)
     how = recipe_of(recipe)
     if datasets or every:
@@ -105,7 +106,7 @@ def compare(
         ]
         runs = grid(
             opened,
-            list(dict.fromkeys(names)),
+            models,
             range(first_seed, first_seed + seeds),
             epochs=epochs,
             recipe=how,

@@ -9,7 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
-from .options import BFLOAT16, DEVICE, PROGRESS, LocalPath, grid_options
+from .options import BFLOAT16, DEVICE, PROGRESS, LocalPath, grid_options, split_list
 from .shared import print_table
 from .train import need_torch, watching
 
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from dcl.training.history import History
 
 
-def _list(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-
-
 @click.command("compare-images")
 @click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012]...", nargs=-1)
 @click.option("--root", type=LocalPath(), default=Path("data"), show_default=True, help="Folder of the image sets.")
 @click.option("--download", is_flag=True, help="Let torchvision download missing sets (not ilsvrc2012).")
 @click.option(
     "--networks",
-    default="lenet,bignet,wrn",
+    multiple=True,
+    default=["lenet", "bignet", "wrn"],
     show_default=True,
-    callback=_list,
-    help="Comma-separated: lenet, bignet, wrn, alexnet. Each is trained without and with DCL.",
+    callback=split_list,
+    help="Networks, separated by commas or in repeated options: lenet, bignet, wrn, alexnet. Each is trained without "
+    "and with DCL.",
 )
 @grid_options("results/table2")
 @click.option(
@@ -49,7 +47,7 @@ def compare_images(
     datasets: tuple[str, ...],
     root: Path,
     download: bool,
-    networks: list[str],
+    networks: tuple[str, ...],
     seeds: int,
     first_seed: int,
     epochs: int | None,
@@ -79,7 +77,7 @@ def compare_images(
     from dcl.reporting.table import summarise
     from dcl.training.history import History
 
-    networks = list(dict.fromkeys(name.removesuffix(DCL) for name in networks))
+    networks = tuple(dict.fromkeys(name.removesuffix(DCL) for name in networks))
     for name in networks:
         image_network_shape(name)  # refuses an unknown name
     grids: dict[str, list[Run]] = {}  # each network on a set has its own recipe and epochs

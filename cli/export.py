@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .options import AS_JSON, complete_built, split_list
 from .shared import Location, image_bar
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", type=Location(), metavar="DIR|URL")
+@click.argument("folder", type=Location(), metavar="DIR|URL", shell_complete=complete_built)
 @click.option(
     "--format",
     "kind",
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     "pycocotools (a box a digit).",
 )
 @click.option("-o", "--out", metavar="DIR", help="Folder to make.  [default: DIR-FORMAT; for a URL, here]")
-@click.option("--split", type=click.Choice(["train", "test"]), help="Only this split.  [default: both]")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="train|test",
+    callback=split_list,
+    help="Only this split; repeatable, or with commas.  [default: both]",
+)
 @click.option(
     "--per-tar",
     type=int,
@@ -31,9 +39,9 @@ if TYPE_CHECKING:
     help="Samples per tar of webdataset.  [default: at least 16 tars per split, of 10000 or fewer]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing export.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@AS_JSON
 def export(
-    folder: Path, kind: str, out: str | None, split: str | None, per_tar: int | None, force: bool, as_json: bool
+    folder: Path, kind: str, out: str | None, splits: tuple[str, ...], per_tar: int | None, force: bool, as_json: bool
 ) -> None:
     """Write the dataset in DIR in another format, with a dataset card (README.md) and Croissant metadata.
 
@@ -48,7 +56,7 @@ def export(
 
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
-    splits = (split,) if split else SPLITS
+    splits = splits or SPLITS
     total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if name in splits)
     target = out or f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
     with image_bar(folder.name, total) as advance:

@@ -1,6 +1,10 @@
 """`mnistcompose figure`: the paper's figures, from our datasets and runs."""
 
+import csv
 import io
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +12,7 @@ import click
 
 from mnistcompose.errors import InputError
 
-from .options import LocalPath
+from .options import AS_JSON, LocalPath, complete_layouts, models_option, split_paths
 from .train import need_torch
 
 if TYPE_CHECKING:
@@ -23,11 +27,16 @@ if TYPE_CHECKING:
     multiple=True,
     default=[Path("results/table1"), Path("results/figures")],
     show_default=True,
-    help="Folder of runs; repeatable. Figure 3 needs A2 with several FC500[2xM] and the baseline, figure 5 A2 and B2 "
-    "with --keep.",
+    callback=split_paths,
+    help="Folder of runs; repeatable, or with commas. Figure 3 needs A2 with several FC500[2xM] and the baseline, "
+    "figure 5 A2 and B2 with --keep.",
 )
-@click.option("--dataset", help="Only runs on this dataset.  [default: MNIST-III-10; for figure 5 MNIST-II-05]")
-@click.option("--models", default="baseline,A2,A3D,A3S", show_default=True, help="Models of figure 4.")
+@click.option(
+    "--dataset",
+    shell_complete=complete_layouts,
+    help="Only runs on this dataset.  [default: MNIST-III-10; for figure 5 MNIST-II-05]",
+)
+@models_option("baseline", "A2", "A3D", "A3S", help="Models of figure 4, separated by commas or in repeated options.")
 @click.option("--filters", default=2, show_default=True, help="Number of filters of each model in figure 5.")
 @click.option(
     "-o",
@@ -35,42 +44,66 @@ if TYPE_CHECKING:
     type=LocalPath(),
     help="Path to which .png, .svg and .csv are added.  [default: figureN]",
 )
+@AS_JSON
 def figure(
-    number: str, runs: tuple[Path, ...], dataset: str | None, models: str, filters: int, out: Path | None
+    number: str,
+    runs: tuple[Path, ...],
+    dataset: str | None,
+    models: tuple[str, ...],
+    filters: int,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Draw figure NUMBER of the paper.
 
     2: the fifteen layouts with samples. 3: error against filters in each branch. 4: losses by epoch. 5: what fused
     filters and their branches respond to. The numbers are written as CSV next to the picture.
     """
-    need_torch()
-    try:
-        from dcl.reporting import figures
-    except ModuleNotFoundError as error:
-        raise InputError(f"figures need {error.name}: pip install matplotlib") from None
-    dataset = dataset or ("MNIST-II-05" if number == "5" else "MNIST-III-10")
+    if find_spec("matplotlib") is None:
+        raise InputError("figures need matplotlib: pip install matplotlib")
     out = out or Path(f"figure{number}")
+    sentences = _draw(out, number, runs, dataset, models, filters)
+    files = [f"{out}.{kind}" for kind in ("png", "svg", "csv")]
+    if as_json:
+        click.echo(json.dumps({"figure": int(number), "files": files, "sentences": sentences}))
+        return
+    click.echo("\n".join([*sentences, ", ".join(files)]))
+
+
+def _draw(
+    out: Path, number: str, runs: tuple[Path, ...], dataset: str | None, models: tuple[str, ...], filters: int
+) -> list[str]:
+    """Write a figure's files; return what it says in words."""
+    if number == "2":
+        _write(out, *_layouts())
+        return []
+    need_torch()
+    from dcl.reporting import figures
+
+    dataset = dataset or ("MNIST-II-05" if number == "5" else "MNIST-III-10")
+    sentences: list[str] = []
     match number:
-        case "2":
-            _write(out, *_layouts())
         case "3":
             rows = figures.branch_filters(_records(runs, dataset))
-            _write(out, figures.draw_filters(rows), figures.as_csv(figures.FILTERS, rows))
+            _write(out, figures.draw_filters(rows), _csv(figures.FILTERS, rows))
         case "4":
-            order = models.split(",")
-            records = [r for r in _records(runs, dataset) if r["determined_by"]["model"] in order]
-            records.sort(key=lambda r: (order.index(r["determined_by"]["model"]), r["determined_by"]["seed"]))
+            records = [r for r in _records(runs, dataset) if r["determined_by"]["model"] in models]
+            records.sort(key=lambda r: (models.index(r["determined_by"]["model"]), r["determined_by"]["seed"]))
             if not records:
-                raise InputError(f"{_listed(runs)}: no run of {models} on {dataset}")
+                raise InputError(f"{_listed(runs)}: no run of {', '.join(models)} on {dataset}")
             rows = figures.loss_curves(records)
             first = records[0]["determined_by"]["seed"]
-            _write(out, figures.draw_curves([r for r in rows if r[2] == first]), figures.as_csv(figures.CURVES, rows))
+            _write(out, figures.draw_curves([r for r in rows if r[2] == first]), _csv(figures.CURVES, rows))
         case _:
             rows, sentences = _responses(runs, dataset, filters)
-            _write(out, figures.draw_responses(rows), figures.as_csv(figures.RESPONSES, rows))
-            for sentence in sentences:
-                click.echo(sentence)
-    click.echo(f"{out}.png, {out}.svg, {out}.csv")
+            _write(out, figures.draw_responses(rows), _csv(figures.RESPONSES, rows))
+    return sentences
+
+
+def _csv(header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([tuple(header), *rows])
+    return text.getvalue()
 
 
 def _listed(runs: tuple[Path, ...]) -> str:
@@ -96,7 +129,6 @@ def _layouts() -> tuple["Figure", str]:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from dcl.reporting.figures import as_csv
     from mnistcompose.layout.names import load_spec, spec_names
     from mnistcompose.preview import compose_samples, overview
 
@@ -109,7 +141,7 @@ def _layouts() -> tuple["Figure", str]:
         for spec in specs
         for index, slot in enumerate(slot.model_dump(mode="json") for slot in spec.placed)
     ]
-    return drawn, as_csv(("dataset", "slot", "composite", "noise", "fields"), rows)
+    return drawn, _csv(("dataset", "slot", "composite", "noise", "fields"), rows)
 
 
 def _responses(runs: tuple[Path, ...], dataset: str, filters: int) -> tuple[list[tuple[Any, ...]], list[str]]:

@@ -1,10 +1,11 @@
 """Options that several commands share, each written once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from mnistcompose.arguments import here
 
@@ -22,6 +23,8 @@ class LocalPath(click.Path):
         return super().convert(str(here(value)), param, ctx)
 
 
+MODEL_NAMES = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # `dcl`'s, known without torch
+
 DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 BFLOAT16 = click.option(
     "--bfloat16", is_flag=True, help="Mixed precision, where the processor multiplies bfloat16 natively."
@@ -30,14 +33,71 @@ PROGRESS = click.option(
     "--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal."
 )
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at once; they share the cores."
+    "--workers",
+    "--jobs",
+    "jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs at once; they share the cores.",
 )
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 EPOCHS = click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Number of epochs.")
 
 
 def out_option(default: str) -> Callable[[Command], Command]:
     """Make the --out option of a command that stores runs."""
-    return click.option("--out", type=LocalPath(), default=Path(default), show_default=True, help="Folder of the runs.")
+    return click.option(
+        "-o", "--out", type=LocalPath(), default=Path(default), show_default=True, help="Folder of the runs."
+    )
+
+
+def split_list(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Read a list given with commas, by repeating the option, or both; every entry once."""
+    parts = (part.strip() for value in values for part in value.split(","))
+    return tuple(dict.fromkeys(filter(None, parts)))
+
+
+def split_paths(_context: click.Context, _option: click.Parameter, values: Sequence[Path]) -> tuple[Path, ...]:
+    """Read a list of paths as `split_list` does; an existing path may hold commas."""
+    parts = (part for value in values for part in ([str(value)] if value.exists() else str(value).split(",")))
+    return tuple(dict.fromkeys(Path(part.strip()) for part in parts if part.strip()))
+
+
+def models_option(*default: str, help: str) -> Callable[[Command], Command]:  # noqa: A002
+    """Make the option --model, or --models, of one or several models."""
+    return click.option(
+        "--model",
+        "--models",
+        "models",
+        multiple=True,
+        metavar="NAME|NOTATION",
+        default=default,
+        show_default=True,
+        callback=split_list,
+        shell_complete=complete_models,
+        help=help,
+    )
+
+
+def complete_models(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete the last name of a comma-separated list of models."""
+    before, comma, last = typed.rpartition(",")
+    return [CompletionItem(f"{before}{comma}{name}") for name in MODEL_NAMES if name.lower().startswith(last.lower())]
+
+
+def complete_layouts(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete the name of a bundled layout, and of the dataset that is built from it; else a file."""
+    from mnistcompose.layout.names import bundled_names
+
+    names = [name for name in bundled_names() if name.startswith(typed)]
+    return [CompletionItem(name) for name in names] or [CompletionItem(typed, type="file")]
+
+
+def complete_built(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete the folder of a built dataset in `data`; else a folder."""
+    folders = [path.parent.as_posix() for path in sorted(Path("data").glob("*/manifest.json"))]
+    return [CompletionItem(name) for name in folders if name.startswith(typed)] or [CompletionItem(typed, type="dir")]
 
 
 def grid_options(out: str) -> Callable[[Command], Command]:

@@ -1,12 +1,13 @@
 """`mnistcompose report`: what stored runs found, as one page."""
 
+import json
 from pathlib import Path
 
 import click
 
 from mnistcompose.errors import InputError
 
-from .options import LocalPath
+from .options import AS_JSON, LocalPath, complete_layouts, split_paths
 from .shared import digits_option
 from .train import need_torch
 
@@ -21,11 +22,22 @@ from .train import need_torch
     "layouts",
     multiple=True,
     metavar="FILE",
-    help="Layout of a dataset that is not bundled, for its pictures, positions and confusions; repeatable.",
+    type=LocalPath(),
+    callback=split_paths,
+    shell_complete=complete_layouts,
+    help="Layout of a dataset that is not bundled, for its pictures, positions and confusions; repeatable, or "
+    "with commas.",
 )
 @digits_option
+@AS_JSON
 def report(
-    results: Path, out: Path | None, markdown: bool, title: str | None, layouts: tuple[str, ...], digits: Path | None
+    results: Path,
+    out: Path | None,
+    markdown: bool,
+    title: str | None,
+    layouts: tuple[Path, ...],
+    digits: Path | None,
+    as_json: bool,
 ) -> None:
     """Write one HTML page about the runs in the folder RESULTS of `compare` or `train`.
 
@@ -46,14 +58,15 @@ def report(
         raise InputError(f"{results}: holds no runs; mnistcompose compare DATASETS --out {results} makes some")
     if digits is not None:
         load_digits("test", digits)  # refuses a folder without digits, which would pass for other digits later
-    known = [load_spec(name) for name in (*bundled_names(), *layouts)]
+    known = [*map(load_spec, bundled_names()), *map(load_spec, layouts)]
     gathered = make_report(records, root=results, layouts=known, digits=digits, title=title)
     text = as_markdown(gathered) if markdown else as_html(gathered)
-    if markdown and out is None:
+    if markdown and out is None and not as_json:
         click.echo(text, nl=False)
         return
-    out = out or Path("report.html")
+    out = out or Path("report.md" if markdown else "report.html")
     with failing("make the folder", out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
     write_file(out, text.encode())
-    click.echo(out)
+    facts = {"file": str(out), "runs": len(gathered.runs), "models": gathered.models, "datasets": gathered.datasets}
+    click.echo(json.dumps(facts) if as_json else out)

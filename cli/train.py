@@ -14,7 +14,7 @@ import click
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.quantities import counted
 
-from .options import BFLOAT16, DEVICE, EPOCHS, PROGRESS, LocalPath, together
+from .options import AS_JSON, BFLOAT16, DEVICE, EPOCHS, PROGRESS, LocalPath, complete_layouts, models_option, together
 
 if TYPE_CHECKING:
     from dcl.training.history import History
@@ -124,16 +124,16 @@ def building(folder: str) -> None:
 
 
 @click.command()
-@click.argument("dataset")
-@click.option("--model", default="A3S", show_default=True, help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
+@click.argument("dataset", shell_complete=complete_layouts)
+@models_option("A3S", help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
-@click.option("--out", type=LocalPath(), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
+@click.option("-o", "--out", type=LocalPath(), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
 @training_options
 @click.option("--tensorboard", type=LocalPath(), metavar="DIR", help="Folder for TensorBoard's event files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")
 def train(
     dataset: str,
-    model: str,
+    models: tuple[str, ...],
     seed: int,
     out: Path | None,
     epochs: int,
@@ -159,6 +159,9 @@ def train(
     from dcl.experiments.tensorboard import event_log, need_tensorboard
     from dcl.training.history import History
 
+    if len(models) != 1:
+        raise click.UsageError(f"train takes one model, not {len(models)}; compare trains several")
+    model = models[0]
     check_model(model)
     if tensorboard:
         need_tensorboard()  # before a dataset is built
@@ -195,7 +198,7 @@ def train(
 
 @click.command()
 @click.argument("run", type=LocalPath())
-@click.argument("dataset", metavar="DIR|NAME")
+@click.argument("dataset", metavar="DIR|NAME", shell_complete=complete_layouts)
 @click.option(
     "--root",
     type=LocalPath(),
@@ -207,7 +210,7 @@ def train(
     "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Split to measure on."
 )
 @DEVICE
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: str, as_json: bool) -> None:
     """Measure the trained model in the folder RUN on a dataset.
 
@@ -272,7 +275,7 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
 @click.argument("run", type=LocalPath())
 @click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True, type=LocalPath())
 @DEVICE
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def predict(run: Path, pictures: tuple[Path, ...], device: str, as_json: bool) -> None:
     """Read the number in each PICTURE with the trained model in the folder RUN.
 

@@ -1,7 +1,5 @@
 """Figures 3 to 5 of the paper from stored runs: numbers first, then a picture of them."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,14 +25,6 @@ from .table import first_difference
 COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for colour-blind too
 COLUMN = 3.4  # inches, a column's width
 Rows = list[tuple[Any, ...]]
-
-
-def as_csv(header: Sequence[str], rows: Rows) -> str:
-    """Write the numbers of a figure as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([tuple(header), *rows])
-    return text.getvalue()
 
 
 def _axes(height: float, columns: int = 1, rows: int = 1, width: float = COLUMN) -> tuple[Figure, NDArray[Any]]:

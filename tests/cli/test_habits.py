@@ -1,0 +1,142 @@
+"""What a user of one command expects of the others: the same options, lists, completion and help."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from mnistcompose.cli import cli
+from mnistcompose.cli.options import MODEL_NAMES
+
+STORED = Path(__file__).parents[2] / "results" / "first"
+
+
+def command(name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
+
+
+def every(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(click.Context(group)):
+        found = group.get_command(click.Context(group), name)
+        yield f"{path}{name}", found
+        if isinstance(found, click.Group):
+            yield from every(found, f"{path}{name} ")
+
+
+def parsed(name: str, *arguments: str) -> dict:
+    return command(name).make_context(name, list(arguments)).params
+
+
+def completed(*arguments: str) -> list[str]:
+    *before, last = arguments
+    return [item.value for item in ShellComplete(cli, {}, "mnistcompose", "_X").get_completions(before, last)]
+
+
+@pytest.mark.parametrize(("path", "found"), [*every(cli)], ids=[path for path, _ in every(cli)])
+def test_every_option_has_a_help_text(path, found):
+    assert [option.opts for option in found.params if isinstance(option, click.Option) and not option.help] == []
+
+
+@pytest.mark.parametrize("name", ["export", "figure", "report", "compare", "compare-images", "train", "calibrate"])
+def test_what_writes_takes_o(name):
+    assert any({"-o", "--out"} <= set(option.opts) for option in command(name).params)
+
+
+@pytest.mark.parametrize("name", ["export", "figure", "report", "compare", "train", "evaluate", "predict"])
+def test_every_result_is_there_as_json(name):
+    assert any("--json" in option.opts for option in command(name).params)
+
+
+@pytest.mark.parametrize("name", ["compare", "compare-images", "calibrate"])
+def test_workers_and_jobs_are_one_option(name):
+    assert any({"--workers", "--jobs"} <= set(option.opts) for option in command(name).params)
+    needed = {"calibrate": ["MNIST-II-01", "--knob", "digit.scale", "--target", "1"]}.get(name, [])
+    assert parsed(name, *needed, "--workers", "3") == parsed(name, *needed, "--jobs", "3")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "values"),
+    [
+        ("compare", "--models", ("A2", "baseline", "C5@20-MP2S2-OUT")),
+        ("compare", "--model", ("A2", "baseline")),
+        ("compare", "--resource", ("GPU=1", "cores=2")),
+        ("compare-images", "--networks", ("lenet", "wrn")),
+        ("figure", "--models", ("A2", "baseline")),
+        ("figure", "--runs", ("a", "b/c")),
+        ("report", "--layout", ("a.yaml", "b.yaml")),
+        ("export", "--split", ("train", "test")),
+    ],
+)
+def test_commas_and_repeated_options_are_the_same(name, option, values):
+    needed = {"figure": ["3"], "report": ["runs"], "export": ["data/x", "--format", "npz"]}.get(name, [])
+    with_commas = parsed(name, *needed, option, ",".join(values))
+    assert with_commas == parsed(name, *needed, *(part for value in values for part in (option, value)))
+    assert with_commas == parsed(name, *needed, option, f" {', '.join(values)},", option, values[0])
+    assert with_commas != parsed(name, *needed)
+
+
+def test_a_folder_may_have_a_comma_in_its_name(tmp_path):
+    folder = tmp_path / "runs, old"
+    folder.mkdir()
+    assert parsed("figure", "3", "--runs", str(folder))["runs"] == (folder,)
+
+
+def test_train_takes_one_model_by_either_name():
+    assert parsed("train", "x", "--models", "A2") == parsed("train", "x", "--model", "A2")
+    done = CliRunner().invoke(cli, ["train", "MNIST-II-01", "--model", "A2,A3S"])
+    assert done.exit_code == 2
+    assert "one model" in done.output
+
+
+def test_names_are_completed(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from dcl.experiments.registry import MODELS
+
+    assert MODEL_NAMES == MODELS
+    assert completed("train", "--model", "A3") == ["A3S", "A3D"]
+    assert completed("compare", "--models", "A2,ba") == ["A2,baseline"]
+    assert completed("train", "MNIST-II-0") == [f"MNIST-II-0{number}" for number in range(1, 6)]
+    for before in (("compare",), ("evaluate", "run"), ("figure", "3", "--dataset"), ("report", "runs", "--layout")):
+        assert completed(*before, "MNIST-III-1") == ["MNIST-III-10"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "data" / "mine" / "manifest.json").touch()
+    assert completed("export", "") == ["data/mine"]
+
+
+def test_no_summary_is_cut_at_80_columns():
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_figure_2_needs_no_torch(tmp_path):
+    pytest.importorskip("matplotlib")
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from mnistcompose.cli import main\n"
+        "main(['figure', '2', '-o', 'two', '--json'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"figure": 2, "files": ["two.png", "two.svg", "two.csv"], "sentences": []}
+    assert {path.name for path in tmp_path.iterdir()} == {"two.png", "two.svg", "two.csv"}
+
+
+def test_a_report_as_json_names_its_file(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("jinja2")
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(cli, ["report", str(STORED), "-o", str(out), "--json"], catch_exceptions=False)
+    facts = json.loads(done.output)
+    assert facts["file"] == str(out)
+    assert facts["runs"] == len(list(STORED.glob("*/*.json")))
+    assert out.read_text().startswith("<!doctype html>")
