@@ -1,7 +1,8 @@
 """Layouts as YAML: read strictly, with the line of each field, and written."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import yaml
 
@@ -15,8 +16,56 @@ def dump_fields(fields: Mapping[str, Any]) -> str:
     return yaml.dump(dict(fields), Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
+_TAG = "tag:yaml.org,2002:"
+_CORE: list[tuple[str, str, str, Callable[[str], Any]]] = [  # tag, form, first characters, and value of a plain scalar
+    ("null", r"", "", lambda _: None),
+    ("null", r"~|null|Null|NULL", "~nN", lambda _: None),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789", int),
+    ("int", r"0o[0-7]+", "0", lambda text: int(text[2:], 8)),
+    ("int", r"0x[0-9a-fA-F]+", "0", lambda text: int(text[2:], 16)),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789", float),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.", lambda text: float(text.replace(".", ""))),
+]
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases (a short file could expand to gigabytes) and duplicate keys."""
+    """SafeLoader of YAML 1.2's core schema, which JSON is part of.
+
+    PyYAML's own schema is that of YAML 1.1, in which 010 is 8, 1:30 is 90, `no` is false and 1e-2 is text. Aliases (a
+    short file could expand to gigabytes), duplicate keys and other tags are refused.
+    """
+
+    yaml_constructors: ClassVar[dict[str | None, Callable[..., Any]]] = {
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag in (None, f"{_TAG}seq", f"{_TAG}map")  # None is for unknown tags, which it refuses
+    }
+
+    def scan_to_next_token(self) -> None:
+        super().scan_to_next_token()
+        while self.flow_level and self.peek() == "\t":
+            self.forward()
+            super().scan_to_next_token()
+
+    def construct_core(self, node: yaml.Node) -> Any:
+        """Value of a scalar with one of the core schema's tags."""
+        text, tag = str(self.construct_scalar(node)), node.tag.removeprefix(_TAG)  # type: ignore[arg-type]
+        values = [value for kind, form, _, value in _CORE if kind == tag and re.fullmatch(form, text)]
+        try:
+            return values[0](text)
+        except (IndexError, ValueError):
+            problem = f"{one_line(text, 40)!r} is not a valid {tag} of YAML 1.2"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
+    def construct_text(self, node: yaml.Node) -> str:
+        """Text, in which JSON may write a character as two surrogates."""
+        text = str(self.construct_scalar(node))  # type: ignore[arg-type]
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            problem = f"{text!a:.40} holds half a character: a surrogate without its pair"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -36,6 +85,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {}  # those of YAML 1.1 are not inherited
+_Loader.add_constructor(f"{_TAG}str", _Loader.construct_text)
+for _kind in {kind for kind, *_ in _CORE}:
+    _Loader.add_constructor(f"{_TAG}{_kind}", _Loader.construct_core)
+
+
 def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
     """Whether a value is a short list or a quantity, which people write on one line."""
     if isinstance(value, Mapping):
@@ -47,7 +102,7 @@ def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that writes short values on one line."""
+    """SafeDumper that writes short values on one line, and quotes text that YAML 1.1 or 1.2 would read as a number."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
         return super().represent_sequence(tag, sequence, flow_style or on_one_line(sequence))
@@ -57,6 +112,11 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
+
+
+for _kind, _form, _first, _ in _CORE:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?:{_form})\Z"), list(_first) or [""])
 
 
 def _node_lines(node: yaml.Node | None, path: FieldPath = ()) -> Iterator[tuple[FieldPath, int]]:
