@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,10 +15,13 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     Strict,
     StrictBool,
     StrictStr,
     Tag,
+    field_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -34,6 +37,23 @@ Number = Annotated[float, Strict()]
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy, with changed fields; these are checked, and what is computed from fields is computed again.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            A field is unknown, or its value is not allowed.
+        """
+        kept = super().model_copy(deep=deep)
+        if not update:
+            return kept
+        return type(self).model_validate({name: getattr(kept, name) for name in kept.model_fields_set} | dict(update))
+
+    def copy(self, **options: Any) -> Self:
+        """Copy as `model_copy` does; pydantic's deprecated method would keep what is computed from other fields."""
+        return self.model_copy(**options)
 
 
 class Uniform(_Model):
@@ -265,7 +285,7 @@ class LayoutSpec(_Model):
     """A dataset's layout.
 
     Slot 0 is the most significant digit. `name`, `description` and the counts do not affect pixels, so that 300 images
-    are a prefix of 60,000; all other fields do.
+    are a prefix of 60,000; all other fields do. Layouts are equal if these four and their canonical forms are.
     """
 
     name: StrictStr = Field(
@@ -321,6 +341,25 @@ class LayoutSpec(_Model):
                     )
                     raise _disagreement(("slots", index, "size"), message)
         return self
+
+    @field_serializer("slots", mode="wrap")
+    def _self_contained(
+        self, slots: tuple[Slot, ...], dump: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> Any:
+        """Write out the dataset-wide values, too: once all fields are written, it is lost which of them were unset."""
+        if info.exclude_unset and not info.exclude_defaults:
+            return dump(slots)
+        return tuple(slot.model_dump(mode=info.mode) for slot in self.placed)
+
+    @property
+    def _essence(self) -> tuple[str | int, ...]:
+        return self.name, self.description, self.train, self.test, self.canonical
+
+    def __eq__(self, other: object) -> bool:
+        return self._essence == other._essence if isinstance(other, LayoutSpec) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._essence)
 
     @cached_property
     def placed(self) -> tuple[Slot, ...]:
