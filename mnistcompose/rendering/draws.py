@@ -6,7 +6,9 @@ and 8 for the image. Every output has one meaning, whether or not a layout uses 
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -165,9 +167,29 @@ def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
 
 def sines(draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosine and sine of each rotation, float64 (n, k), without the last bits, in which machines may differ."""
-    angle = np.deg2rad(draws.rotation / ANGLE)
-    return np.rint(np.cos(angle) * 2.0**30) * 2.0**-30, np.rint(np.sin(angle) * 2.0**30) * 2.0**-30
+    """Cosine and sine of each rotation, float64 (n, k): multiples of 2**-30, the same on every machine."""
+    table = _sine_table()
+    return table[(draws.rotation + 90 * ANGLE) % len(table)], table[draws.rotation % len(table)]
+
+
+@cache
+def _sine_table() -> NDArray[np.float64]:
+    """Sines of a full turn in steps of 1/256 degree, float64 (92160,), as multiples of 2**-30.
+
+    They are sums of Taylor's series: IEEE 754 determines all bits of +, * and /, but a C library's sine may err in the
+    last one, and that of 160.12109375 degrees lies so near to the middle of two multiples that it would be rounded to
+    the other.
+    """
+    angle = np.arange(90 * ANGLE + 1) * (math.pi / (180 * ANGLE))
+    total, term = angle, angle
+    for order in range(2, 30, 2):
+        term = -term * angle * angle / (order * (order + 1))
+        total = total + term
+    rising = np.rint(total * 2.0**30) * 2.0**-30
+    half = np.concatenate([rising, rising[-2:0:-1]])
+    turn = np.concatenate([half, 0 - half])
+    turn.setflags(write=False)
+    return turn
 
 
 def _key(spec: LayoutSpec, split: Split, seed: int) -> Words:

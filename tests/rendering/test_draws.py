@@ -1,4 +1,6 @@
 import dataclasses
+import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from mnistcompose.digits.bank import DigitBank
 from mnistcompose.layout.model import NORMAL_CUT
 from mnistcompose.layout.names import load_spec, spec_names
 from mnistcompose.layout.reading import parse_spec
-from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE, draw, draw_at
+from mnistcompose.rendering import draws
+from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE, draw, draw_at, sines
 
 BANK = load_digits("train")
 POOL = len(BANK.labels)
@@ -127,3 +130,48 @@ def test_source_indices_stay_in_the_pool(pool):
     assert source.max() < pool
     if pool <= 2:
         assert set(source.ravel()) == set(range(pool))
+
+
+# --- angles ---------------------------------------------------------------------------------------------------------
+
+ANGLES = np.arange(-360 * ANGLE, 360 * ANGLE + 1, dtype=np.int32)  # all that a layout can ask for
+
+
+def turned(rotation):
+    return sines(SimpleNamespace(rotation=rotation))
+
+
+def libm(angles, error=0):
+    """Cosines and sines of a C library that errs by some units in the last place, in multiples of 2**-30."""
+    for function in (np.cos, np.sin):
+        values = function(np.deg2rad(angles / ANGLE))
+        yield np.rint((values + error * np.spacing(values)) * 2.0**30) * 2.0**-30
+
+
+def test_sines_are_those_of_the_published_datasets():
+    assert len(ANGLES) == 184_321
+    multiples = np.rint(np.stack(turned(ANGLES)) * 2.0**30).astype("<i8")
+    assert hashlib.sha256(multiples.tobytes()).hexdigest() == (
+        "a9b4a484197bd8470aa385319cc3e2662175f5e566bd1d7c7a4c439115fb3eee"
+    )
+
+
+@pytest.mark.parametrize("error", [-1, 0, 1])
+def test_sines_are_those_of_a_c_library_but_for_one_angle(error):
+    for mine, theirs, doubtful in zip(turned(ANGLES), libm(ANGLES, error), (160.12109375, 289.87890625), strict=True):
+        assert set(np.abs(ANGLES[mine != theirs] / ANGLE)) <= {doubtful}
+
+
+def test_sines_come_from_no_c_library(monkeypatch):
+    before = turned(ANGLES)
+    draws._sine_table.cache_clear()
+    for name in ("sin", "cos", "tan", "deg2rad", "exp"):
+        monkeypatch.setattr(np, name, None)
+    for mine, theirs in zip(turned(ANGLES), before, strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+@given(st.integers(-(2**31) + 90 * ANGLE, 2**31 - 1 - 90 * ANGLE))
+def test_any_angle_has_a_sine(rotation):
+    for mine, theirs in zip(turned(np.array([[rotation]], np.int32)), libm(rotation % (360 * ANGLE), 0), strict=True):
+        assert abs(mine.item() - theirs) < 2.0**-29
