@@ -33,7 +33,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mnistcompose import build
-from mnistcompose.digits.bank import INK, DigitBank, load_digits
+from mnistcompose.digits.bank import DigitBank, load_digits
+from mnistcompose.digits.ink import INK
 from mnistcompose.layout.model import SIZE, UNIT, Fit, LayoutSpec
 from mnistcompose.layout.names import load_spec
 from mnistcompose.rendering.draws import ANGLE, GREY, POSITION, SCALE, SHARE, Draws, draw

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import Location, cluster_options, digits_option, image_bar, on_cluster
+from mnistcompose.digits.source import DigitSource
+
+from .shared import Location, cluster_options, digits_options, image_bar, on_cluster
 
 if TYPE_CHECKING:
     from mnistcompose.building.build import BuildReport
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     "--shard-size", default=10_000, show_default=True, metavar="N", help="Images per file, a multiple of 1000."
 )
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Shards made at once.  [default: cores + 2]")
-@digits_option
+@digits_options
 @click.option(
     "--compression",
     type=click.Choice(["none", "gzip"]),
@@ -52,7 +54,7 @@ def build(
     test: int | None,
     shard_size: int,
     workers: int | None,
-    digits: Path | None,
+    digits: DigitSource,
     compression: "Compression",
     masks: bool,
     scheduler: str | None,

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from mnistcompose.digits.source import DigitSource
+
 from .options import LocalPath
-from .shared import digits_option
+from .shared import digits_options
 
 
 @click.command()
@@ -15,7 +17,7 @@ from .shared import digits_option
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
-@digits_option
+@digits_options
 def preview(
     names: tuple[str, ...],
     every: bool,
@@ -23,7 +25,7 @@ def preview(
     rows: int | None,
     cols: int | None,
     seed: int | None,
-    digits: Path | None,
+    digits: DigitSource,
 ) -> None:
     """Draw a contact sheet of the bundled layout NAME, of a layout FILE, or of the dataset in DIR.
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from mnistcompose.digits.source import DigitSource
 from mnistcompose.errors import InputError
 
 from .options import AS_JSON, LocalPath, complete_layouts, split_paths
-from .shared import digits_option
+from .shared import digits_options
 from .train import need_torch
 
 
@@ -28,7 +29,7 @@ from .train import need_torch
     help="Layout of a dataset that is not bundled, for its pictures, positions and confusions; repeatable, or "
     "with commas.",
 )
-@digits_option
+@digits_options
 @AS_JSON
 def report(
     results: Path,
@@ -36,7 +37,7 @@ def report(
     markdown: bool,
     title: str | None,
     layouts: tuple[Path, ...],
-    digits: Path | None,
+    digits: DigitSource,
     as_json: bool,
 ) -> None:
     """Write one HTML page about the runs in the folder RESULTS of `compare` or `train`.

@@ -4,14 +4,16 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistcompose.digits.source import DigitSource
 from mnistcompose.storage.location import locate
 
-from .options import LocalPath, together
+from .options import Command, LocalPath, together
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -27,13 +29,29 @@ class Location(click.ParamType):  # type: ignore[type-arg]
         return locate(value)
 
 
-digits_option = click.option(
-    "--digits",
-    type=LocalPath(),
-    envvar="MNISTCOMPOSE_DIGITS",
-    show_envvar=True,
-    help="Folder of IDX files to use instead of the bundled MNIST.",
-)
+def digits_options(command: Command) -> Command:
+    """Add the options that say which digits to use; the command gets them as one `DigitSource`, named `digits`."""
+
+    @wraps(command)
+    def with_source(
+        *args: Any, digits: Path | None, skip_blank: bool, labels_from: int, invert: bool, **options: Any
+    ) -> Any:
+        return command(*args, digits=DigitSource(digits, skip_blank, labels_from, invert), **options)
+
+    return together(
+        click.option(
+            "--digits",
+            type=LocalPath(),
+            envvar="MNISTCOMPOSE_DIGITS",
+            show_envvar=True,
+            help="Folder of IDX files to use instead of the bundled MNIST.",
+        ),
+        click.option("--skip-blank", is_flag=True, help="Leave out digit images without ink."),
+        click.option(
+            "--labels-from", type=int, default=0, metavar="N", help="Lowest label of the digit files; it becomes 0."
+        ),
+        click.option("--invert", is_flag=True, help="Exchange light and dark in the digit images."),
+    )(with_source)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from mnistcompose.digits.source import DigitSource
+
 from .options import LocalPath
-from .shared import digits_option
+from .shared import digits_options
 
 _START = """\
 name: my-layout
@@ -26,8 +28,8 @@ slots:
 )
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Data seed to show.")
-@digits_option
-def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, seed: int, digits: Path | None) -> None:
+@digits_options
+def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, seed: int, digits: DigitSource) -> None:
     """Design a layout in the browser: the bundled layout NAME, the one in FILE, or a new one.
 
     The page is served on this machine only, and shows 64 samples after every change. Only 'Save' writes a file, the

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from .shared import Location, digits_option, image_bar
+from mnistcompose.digits.source import DigitSource
+
+from .shared import Location, digits_options, image_bar
 
 
 def _amount(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
@@ -25,9 +27,9 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
     callback=_amount,
     help="Render N samples again, and compare every pixel and label.",
 )
-@digits_option
+@digits_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per dataset.")
-def verify(folders: tuple[Path, ...], render: int | None, digits: Path | None, as_json: bool) -> None:
+def verify(folders: tuple[Path, ...], render: int | None, digits: DigitSource, as_json: bool) -> None:
     """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
 
     A bundled dataset of seed 0 is also compared with its published digests.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
     from .datasets.vision import MNISTCompose
     from .digits.bank import DigitBank, load_digits
+    from .digits.source import DigitSource
     from .errors import BuildError, InputError
     from .exporting.export import ExportReport, export
     from .layout.model import LayoutSpec
@@ -35,6 +36,7 @@ _HOME = {
     "ComposedDigits": "datasets.composed",
     "DeviceBank": "datasets.torch_renderer",
     "DigitBank": "digits.bank",
+    "DigitSource": "digits.source",
     "Draws": "rendering.draws",
     "ExportReport": "exporting.export",
     "InputError": "errors",
@@ -60,6 +62,7 @@ __all__ = [
     "ComposedDigits",
     "DeviceBank",
     "DigitBank",
+    "DigitSource",
     "Draws",
     "ExportReport",
     "InputError",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .digits.bank import load_digits
+from .digits.source import Digits
 from .errors import InputError
 from .layout.model import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
 from .rendering.compose import compose
@@ -55,7 +56,7 @@ class Samples:
     digits: NDArray[np.uint8]
 
 
-def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Path | None = None) -> Samples:
+def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Digits = None) -> Samples:
     """Make a layout's first training images."""
     bank = load_digits("train", digits)
     made = compose(bank, spec, "train", seed, 0, count)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from mnistcompose.digits.bank import INK
+from mnistcompose.digits.ink import INK
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import SIZE
 

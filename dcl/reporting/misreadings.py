@@ -15,6 +15,7 @@ from PIL import Image
 
 from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.digits.bank import load_digits
+from mnistcompose.digits.source import Digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.preview import compose_samples, sheet
@@ -81,7 +82,7 @@ class Truth:
     """
 
     layout: LayoutSpec
-    digits: Path | None
+    digits: Digits
     data: ComposedDigits
     numbers: NDArray[np.int64]
 
@@ -98,7 +99,7 @@ class Truth:
         return images
 
 
-def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits: Path | None) -> Truth:
+def find_truth(run: Mapping[str, Any], layouts: Mapping[str, LayoutSpec], digits: Digits) -> Truth:
     """Compose a run's images again; `run` is what determined it.
 
     Raises

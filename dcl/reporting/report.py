@@ -7,6 +7,7 @@ from typing import Any
 
 from mnistcompose import __version__
 from mnistcompose.building.verify import published_digests
+from mnistcompose.digits.source import Digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.quantities import counted
@@ -67,7 +68,7 @@ def make_report(
     *,
     root: Path,
     layouts: Iterable[LayoutSpec] = (),
-    digits: Path | None = None,
+    digits: Digits = None,
     title: str | None = None,
 ) -> Report:
     """Gather the content of a report about runs.
@@ -80,7 +81,7 @@ def make_report(
         Folder to which the paths in the report are relative.
     layouts : iterable of LayoutSpec
         Layouts in which those of the runs are looked up by their digests.
-    digits : Path, optional
+    digits : Path or DigitSource, optional
         Folder of the digit set that the images were made of; without it, the bundled MNIST.
 
     Raises
@@ -170,7 +171,7 @@ def _section(
     rows: list[Row],
     colors: Mapping[str, int],
     layouts: Mapping[str, LayoutSpec],
-    digits: Path | None,
+    digits: Digits,
 ) -> Section:
     run = next(iter(runs.values()))["determined_by"]
     layout = layouts.get(run.get("spec") or "")

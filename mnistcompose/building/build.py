@@ -10,6 +10,7 @@ from time import perf_counter
 from .. import __version__
 from ..arguments import whole
 from ..digits.bank import MNIST_LICENSE, OTHER_LICENSE
+from ..digits.source import Digits
 from ..layout.model import LayoutSpec
 from ..storage.digests import split_digest
 from ..storage.files import failing, sync_folder, write_file
@@ -73,7 +74,7 @@ def build(
     train: int | None = None,
     test: int | None = None,
     shard_size: int = 10_000,
-    digits: str | Path | None = None,
+    digits: Digits = None,
     compression: Compression = "none",
     masks: bool = False,
     executor: Executor | None = None,
@@ -97,7 +98,7 @@ def build(
     shard_size
         Images per file, a multiple of 1000; it does not affect the images.
     digits
-        Folder of another digit set than MNIST; see `load_digits`.
+        Folder of another digit set than MNIST, or a `DigitSource`; see `load_digits`.
     compression
         'none' or 'gzip', which makes files of a half to three quarters of the size, at a third of the speed.
     masks
@@ -216,7 +217,7 @@ def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manif
         )
     manifest = Manifest(
         mnistcompose=__version__,
-        license=MNIST_LICENSE if config.digits is None else OTHER_LICENSE,
+        license=MNIST_LICENSE if config.digits.folder is None else OTHER_LICENSE,
         classes=config.classes,
         splits=splits,
         **{key: value for key, value in config.identity.items() if key in Manifest.model_fields},

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..arguments import here, whole
+from ..arguments import whole
 from ..digits.bank import load_digits
+from ..digits.source import Digits, DigitSource, as_source
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
-from ..rendering.draws import ABSENT, MAX_INDEX, MAX_SEED
+from ..rendering.draws import MAX_INDEX, MAX_SEED
 from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, Compression, SampleSchema, SplitName
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -24,11 +25,16 @@ class BuildConfig:
     seed: int
     counts: dict[SplitName, int]
     shard_size: int
-    digits: Path | None  # folder of the digit set; None for the bundled MNIST
+    digits: DigitSource
     digits_digest: str
     classes: int
     compression: Compression
     masks: bool
+
+    @property
+    def first_split(self) -> SplitName:
+        """The first split that has images."""
+        return next(split for split in SPLITS if self.counts[split])
 
     @property
     def schema(self) -> SampleSchema:
@@ -59,7 +65,7 @@ def make_config(
     train: int | None = None,
     test: int | None = None,
     shard_size: int = 10_000,
-    digits: str | Path | None = None,
+    digits: Digits = None,
     compression: Compression = "none",
     masks: bool = False,
 ) -> BuildConfig:
@@ -71,7 +77,6 @@ def make_config(
         A value is not allowed; the message names it, and what is allowed.
     """
     spec = as_spec(spec)
-    digits = None if digits is None else here(digits).absolute()
     seed = whole("seed", seed, 0, MAX_SEED)
     counts: dict[SplitName, int] = {
         "train": whole("train", spec.train if train is None else train, 0, MAX_INDEX),
@@ -84,15 +89,14 @@ def make_config(
         raise InputError(f"shard_size = {shard_size}: allowed are multiples of {BLOCK}, up to {MAX_SHARD}")
     if compression not in get_args(Compression):
         raise InputError(f"compression = {compression!r}: allowed are {' and '.join(get_args(Compression))}")
-    bank = load_digits("train", digits)
+    source = as_source(digits)
+    bank, *_ = [load_digits(split, source) for split in SPLITS if counts[split]]
     if bank.classes ** len(spec.slots) > 2**63:
         raise InputError(
             f"{spec.name}: {len(spec.slots)} slots of {bank.classes} classes make labels of more than 64 bits; "
             "use fewer slots"
         )
-    if spec.length != "all" and bank.classes > ABSENT:
-        raise InputError(f"{spec.name}: length: {bank.classes} classes leave no value for a digit that is absent")
-    config = BuildConfig(spec, seed, counts, shard_size, digits, bank.digest, bank.classes, compression, bool(masks))
+    config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, bool(masks))
     sample_bytes = config.schema.sample_bytes
     if shard_size * sample_bytes > MAX_SHARD_BYTES:
         most = MAX_SHARD_BYTES // sample_bytes // BLOCK * BLOCK

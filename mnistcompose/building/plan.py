@@ -42,12 +42,13 @@ def plan_build(config: BuildConfig) -> BuildPlan:
     InputError
         The layout leaves a digit without ink.
     """
-    bank = load_digits("train", config.digits)
+    split = config.first_split
+    bank = load_digits(split, config.digits)
     load_kernel(config)
     sizes = []
     for blocks in (1, 2):
         begun = perf_counter()
-        sample = compose_shard(bank, config.spec, "train", config.seed, 0, blocks * BLOCK, masks=config.masks)
+        sample = compose_shard(bank, config.spec, split, config.seed, 0, blocks * BLOCK, masks=config.masks)
         content = encode(sample, config.compression)
         hashes = pieces_digest(content), block_digests(sample.images, sample.labels)
         seconds = (perf_counter() - begun) / len(sample)

@@ -11,6 +11,7 @@ from random import Random
 import numpy as np
 
 from ..digits.bank import DigitBank, load_digits
+from ..digits.source import Digits, as_source
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import load_spec, spec_names
@@ -57,7 +58,7 @@ class VerifyReport:
 
 
 def verify(
-    root: str | Path, *, rerender: int | None = None, digits: Path | None = None, progress: Progress | None = None
+    root: str | Path, *, rerender: int | None = None, digits: Digits = None, progress: Progress | None = None
 ) -> VerifyReport:
     """Check a dataset: its manifest, files, counts, labels and digests, and any published digests.
 
@@ -66,7 +67,7 @@ def verify(
     rerender
         Number of samples to render again and compare pixel by pixel, spread over the dataset; -1 means all.
     digits
-        Folder of the digit set it was made from, if not MNIST.
+        The digit set it was made from, if not MNIST: a folder or a `DigitSource`.
     progress
         Called with the number of images of each shard that was checked.
 
@@ -86,10 +87,12 @@ def verify(
         return VerifyReport(root, (str(error),), 0, 0, False)
     spec = manifest.layout
     shards = [shard for split in SPLITS for shard in manifest.splits[split].shards]
-    banks = {split: bank for split in SPLITS if (bank := load_digits(split, digits)).digest == manifest.digits_digest}
+    there = [split for split in SPLITS if manifest.splits[split].count]
+    banks = {split: bank for split in there if (bank := load_digits(split, digits)).digest == manifest.digits_digest}
     if rerender and not banks:
         raise InputError(
-            f"{root}: made from another digit set than {digits or 'the bundled MNIST'}; give its folder (--digits)"
+            f"{root}: made from another digit set than {as_source(digits)}; give it as it was given to the build "
+            "(--digits, and --skip-blank, --labels-from or --invert)"
         )
     chosen = _chosen(shards, rerender or 0, manifest)
 
@@ -230,7 +233,7 @@ def published_digests() -> dict[str, dict[SplitName, str]]:
     return digests
 
 
-def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Path | None = None) -> dict[SplitName, str]:
+def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> dict[SplitName, str]:
     """Digest of each split, from images made in memory; equal to that in the manifest of a built dataset.
 
     Raises

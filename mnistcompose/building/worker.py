@@ -83,8 +83,9 @@ def drawn_columns(draws: Draws) -> dict[str, NDArray[Any]]:
 
 def load_kernel(config: BuildConfig) -> None:
     """Load or compile the kernel that a build needs, by composing zero images."""
-    bank = load_digits("train", config.digits)
-    compose_shard(bank, config.spec, "train", config.seed, 0, 0, masks=config.masks)
+    split = config.first_split
+    bank = load_digits(split, config.digits)
+    compose_shard(bank, config.spec, split, config.seed, 0, 0, masks=config.masks)
 
 
 def make_shard(task: Task) -> ShardEntry:
@@ -99,7 +100,7 @@ def make_shard(task: Task) -> ShardEntry:
     config = task.config
     bank = load_digits(task.split, config.digits)
     if bank.digest != config.digits_digest:
-        raise BuildError(f"{config.digits or 'bundled MNIST'}: the digit files here are not those of the build")
+        raise BuildError(f"{config.digits}: the digit files here are not those of the build")
     shard = compose_shard(bank, config.spec, task.split, config.seed, task.start, task.stop, masks=config.masks)
     content = encode(shard, config.compression)
     check_ours(task.folder, config.identity)

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..arguments import here, whole
+from ..arguments import whole
 from ..building.executors import cores
 from ..digits.bank import DigitBank, Split, load_digits
+from ..digits.source import Digits, as_source
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
@@ -49,7 +50,7 @@ class ComposedDigits(DigitsDataset):
     transform, target_transform, target
         As for `ShardedDigits`.
     digits
-        Folder of another digit set than MNIST; see `load_digits`.
+        Folder of another digit set than MNIST, or a `DigitSource`; see `load_digits`.
 
     Raises
     ------
@@ -66,14 +67,14 @@ class ComposedDigits(DigitsDataset):
         transform: Transform | None = None,
         target_transform: Transform | None = None,
         target: Target = "number",
-        digits: str | Path | None = None,
+        digits: Digits = None,
     ) -> None:
         self.spec = spec = as_spec(spec)
         self.split = split
         self.seed = whole("seed", seed, 0, MAX_SEED)
         of_layout = spec.train if split in ("train", "fit") else spec.test
         length = whole("length", of_layout if length is None else length, 0, MAX_INDEX)
-        self._folder = here(digits).absolute() if digits is not None else None
+        self._source = as_source(digits)
         form = SampleSchema(len(spec.slots), spec.output.shape)
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 
@@ -83,7 +84,7 @@ class ComposedDigits(DigitsDataset):
     @property
     def _bank(self) -> DigitBank:
         """The source digits, read once per process; they are not pickled."""
-        return load_digits(self.split, self._folder)
+        return load_digits(self.split, self._source)
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if (np.diff(positions) == 1).all() and len(positions):

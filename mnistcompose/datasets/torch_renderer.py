@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import whole
-from ..digits.bank import INK, DigitBank, Split, load_digits
+from ..digits.bank import DigitBank, Split, load_digits
+from ..digits.ink import INK
+from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import SIZE, LayoutSpec
 from ..layout.names import as_spec
@@ -50,7 +52,7 @@ class DeviceBank:
     def of(bank: DigitBank, device: torch.device | str) -> "DeviceBank":
         """Copy a digit set to a device."""
         normals = torch.from_numpy(cut_normals().astype(np.int32))
-        return DeviceBank(bank, torch.from_numpy(crops(bank)[0]).to(device), normals.to(device))
+        return DeviceBank(bank, torch.tensor(crops(bank)[0], device=device), normals.to(device))
 
 
 def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -112,7 +114,7 @@ def fresh_batches(
     *,
     seed: int = 0,
     start: int = 0,
-    digits: Path | None = None,
+    digits: Digits = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Make samples start, start + 1, ... of a split on the device, in batches, without end.
 

@@ -14,7 +14,8 @@ _packed: WeakKeyDictionary[DigitBank, tuple[NDArray[np.uint8], NDArray[np.int64]
 def crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pack all crops of a bank into one array, each with a margin.
 
-    They take less than half the space of the images, so more of them stay in the processor's cache.
+    They take less than half the space of the images, so more of them stay in the processor's cache. The arrays are
+    shared by all callers and cannot be written to.
 
     Returns
     -------
@@ -28,5 +29,7 @@ def crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         starts = np.concatenate([[0], np.cumsum(sizes)])
         pixels = np.zeros(starts[-1] + x1.max() + 3, np.uint8)  # the last pixel also has neighbours
         pack(bank.images, bank.boxes, starts, pixels)
+        for array in (pixels, starts):
+            array.setflags(write=False)
         _packed[bank] = pixels, starts
     return _packed[bank]

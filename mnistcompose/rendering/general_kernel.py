@@ -7,7 +7,7 @@ can make are bit-identical.
 
 import numpy as np
 
-from ..digits.bank import INK
+from ..digits.ink import INK
 from .compiled import cached, inlined
 from .kernel import ADD, LIGHTEN, ONE, SCREEN, ink_box, mix, sample, stage
 

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..digits.bank import INK
+from ..digits.ink import INK
 from ..layout.model import SIZE
 from .compiled import cached, inlined
 from .draws import POSITION

@@ -163,4 +163,6 @@ def cut_normals() -> NDArray[np.int16]:
     from statistics import NormalDist
 
     quantile = NormalDist().inv_cdf
-    return np.array([round(NORMAL * quantile((i + 0.5) / NORMALS)) for i in range(NORMALS)], np.int16)
+    normals = np.array([round(NORMAL * quantile((i + 0.5) / NORMALS)) for i in range(NORMALS)], np.int16)
+    normals.setflags(write=False)
+    return normals

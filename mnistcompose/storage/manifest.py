@@ -102,7 +102,7 @@ class Manifest(_Entry):
     spec: dict[str, Any] = Field(description="the layout, defaults left out")
     spec_digest: Digest
     digits_digest: Digest
-    classes: int = Field(ge=1, le=256)
+    classes: int = Field(ge=1, le=255)
     seed: int = Field(ge=0, le=2**63 - 1)
     shard_size: int = Field(ge=BLOCK, le=MAX_SHARD, multiple_of=BLOCK)
     compression: Compression

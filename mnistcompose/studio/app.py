@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..digits.source import BUNDLED, DigitSource
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.problems import LayoutError, Problem
@@ -68,7 +69,7 @@ class Draft:
     file
         The target as the user wrote it.
     digits
-        Folder of IDX files; None means the bundled MNIST.
+        Which digits are shown.
     seed
         Data seed that the page starts with.
     on_disk
@@ -79,7 +80,7 @@ class Draft:
     text: str
     target: Path | None = None
     file: Path | None = None
-    digits: Path | None = None
+    digits: DigitSource = BUNDLED
     seed: int = 0
     on_disk: bytes | None = None
 
@@ -316,5 +317,11 @@ def read_target(path: Path) -> bytes | None:
 
 def _build_command(draft: Draft) -> str | None:
     """Command that makes the dataset on the page; the page adds its seed."""
-    options = ["--digits", str(draft.digits)] if draft.digits else []
+    digits = draft.digits
+    options = [
+        *(["--digits", str(digits.folder)] if digits.folder else []),
+        *(["--skip-blank"] if digits.skip_blank else []),
+        *(["--labels-from", str(digits.labels_from)] if digits.labels_from else []),
+        *(["--invert"] if digits.invert else []),
+    ]
     return shlex.join(["mnistcompose", "build", str(draft.file), *options]) if draft.file else None

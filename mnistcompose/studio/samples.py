@@ -1,13 +1,13 @@
 """The samples of a layout that the page shows."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..digits.bank import load_digits
+from ..digits.source import Digits
 from ..layout.model import LayoutSpec
 from ..rendering.compose import compose
 from ..rendering.render import Boxes, Images
@@ -41,7 +41,7 @@ class Samples:
     classes: int
 
 
-def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Path | None) -> Samples:
+def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Digits) -> Samples:
     """Make the 64 training samples that start at `first`.
 
     Raises

@@ -151,9 +151,10 @@ def test_a_worker_without_the_digits_is_named(three: Cluster, tmp_path):
 
     from mnistcompose.building.config import make_config
     from mnistcompose.building.worker import Task
+    from mnistcompose.digits.source import DigitSource
 
     digits = tmp_path / "digits"
-    config = replace(make_config(SPEC), digits=digits)
+    config = replace(make_config(SPEC), digits=DigitSource(digits))
     task = Task(config, "train", 0, 1000, tmp_path, "x.h5")
     from mnistcompose.building.worker import make_shard
 

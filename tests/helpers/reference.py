@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from mnistcompose.digits.bank import INK
+from mnistcompose.digits.ink import INK
 from mnistcompose.layout.model import Fit, Window
 from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from strategies import specs
 
 from mnistcompose import InputError, draw, load_digits, load_spec
-from mnistcompose.digits.bank import INK
+from mnistcompose.digits.ink import INK
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.reading import parse_spec
 from mnistcompose.rendering.render import render_with_masks

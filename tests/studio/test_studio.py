@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -24,8 +25,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from starlette.testclient import TestClient
 from strategies import specs
 
-from mnistcompose import draw, load_digits, load_spec, spec_names
-from mnistcompose.cli import main
+from mnistcompose import DigitSource, draw, load_digits, load_spec, spec_names
+from mnistcompose.cli import cli, main
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import read_source
 from mnistcompose.layout.reading import dump_spec, parse_spec, read_fields
@@ -57,6 +58,18 @@ def samples(client, text=TEXT, **more):
     answer = client.post("/samples", json={"text": text, **more}, headers=OURS)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def test_the_build_command_names_the_digits_that_are_shown(tmp_path):
+    digits = DigitSource(tmp_path / "my letters", skip_blank=True, labels_from=1, invert=True)
+    draft = Draft("mine.yaml", TEXT, tmp_path / "mine.yaml", Path("mine.yaml"), digits)
+    answer = TestClient(make_app(draft, PORT, TOKEN), base_url=HOME).get("/layout", headers=OURS).json()
+    command = shlex.split(answer["command"])
+    options = cli.get_command(None, "build").make_context("build", command[2:]).params  # as the command reads them
+    assert (Path("mine.yaml"), digits) == (
+        Path(*options["layouts"]),
+        DigitSource(*(options[name] for name in ("digits", "skip_blank", "labels_from", "invert"))),
+    )
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
