@@ -89,7 +89,8 @@ def test_an_output_without_some_letters_gets_escapes(tmp_path: Path, encoding):
     layout.write_text("name: x\nslots: [{center: [0, 0]}]")
     done = run("spec", "check", layout, env={**os.environ, "PYTHONIOENCODING": encoding})
     assert done.returncode == 0, done.stderr
-    assert "\\u03b1.yaml: fine" in done.stdout
+    assert ".yaml: fine" in done.stdout
+    assert ("\\u03b1" in done.stdout) == (encoding == "latin-1")  # click itself takes UTF-8 in place of ASCII
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no preloading there")

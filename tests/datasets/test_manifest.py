@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,14 @@ def test_shards_of_another_key_are_not_read(tmp_path: Path, compression):
         ShardedDigits(tmp_path, "train")
     with pytest.raises(BuildError, match=r"train-00002-of-00003\.h5: seed is 1, in the manifest 0\Z"):
         ShardedDigits(tmp_path, "train", verify=False)._load(manifest.splits["train"].shards[2])
+
+
+def test_a_dataset_can_be_read_while_others_have_its_files_open(finished: Path):
+    shard = finished / "train-00000-of-00003.h5"
+    for options in ({}, {"locking": False}, {"locking": True}):
+        with h5py.File(shard, **options) as one, h5py.File(finished / "train.h5", **options) as joined:
+            assert (ShardedDigits(finished, "train")[:5][0][:, 0].numpy() == joined["images"][:5]).all()
+            assert (one["images"][:5] == joined["images"][:5]).all()
 
 
 def leaves(value: object, path: tuple = ()) -> list[tuple]:
