@@ -146,21 +146,20 @@ def _borrowed(executor: "Executor") -> AbstractContextManager["Executor"]:
 
 
 def _print(rows: "list[Row]", style: str | None) -> None:
-    from dcl.reporting.protocol import NOTE as ABOUT_PAPER
-    from dcl.reporting.table import COLUMNS, as_csv, as_json, as_markdown
+    from dcl.reporting.table import COLUMNS, as_csv, as_json, as_markdown, paper_note
 
     if style in {"json", "csv"}:
         click.echo(as_json(rows) if style == "json" else as_csv(rows))
         return
-    beside_paper = any(row.paper_percent is not None for row in rows)
+    about_paper = paper_note(rows)
     if style == "markdown":
-        click.echo(as_markdown(rows) + (f"\n\n{ABOUT_PAPER}" if beside_paper else ""))
+        click.echo(as_markdown(rows) + (f"\n\n{about_paper}" if about_paper else ""))
         return
     print_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2, needed=5)
     if any(row.difference is not None for row in rows):
         click.echo(NOTE)
-    if beside_paper:
-        click.echo(ABOUT_PAPER)
+    if about_paper:
+        click.echo(about_paper)
 
 
 NOTE = (

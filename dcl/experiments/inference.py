@@ -22,7 +22,7 @@ from ..data.numbers import INPUT_SHAPE, Dataset, to_digits, to_numbers
 from ..training.checkpoint import load_checkpoint
 from ..training.device_data import Normalisation
 from ..training.history import History
-from ..training.precision import Precision
+from ..training.precision import Precision, autocast, usable
 from .registry import make_network, target_of
 from .run_file import FINISHED, Record, read_record, status_of
 
@@ -44,7 +44,7 @@ class Trained:
     @property
     def precision(self) -> Precision:
         """The precision that it was trained and measured with."""
-        precision: Precision = self.identity["precision"]
+        precision: Precision = self.identity.get("precision", "float32")
         return precision
 
     @property
@@ -154,12 +154,16 @@ def error_by_position(
 def read_numbers(
     trained: Trained, images: Sequence[NDArray[np.uint8]], device: torch.device, best: int = 3
 ) -> list[list[tuple[str, float]]]:
-    """Best guesses for images uint8 (28, 28), with probabilities; one classifier per position gives one guess."""
+    """Best guesses for images uint8 (28, 28), with probabilities; one classifier per position gives one guess.
+
+    As `weigh`, it computes in the precision of the training, where the device has it, else in float32.
+    """
     slots, classes = trained.identity["slots"], trained.identity["classes"]
     normalise = trained.normalisation.on(device)
     with torch.inference_mode():
-        outputs = trained.net.to(device)(normalise(torch.from_numpy(np.stack(images)[:, None]).to(device)))
-        shares, guesses = outputs.softmax(-1).topk(1 if outputs.ndim == 3 else min(best, outputs.shape[-1]))
+        with autocast(usable(trained.precision, device), device):
+            outputs = trained.net.to(device)(normalise(torch.from_numpy(np.stack(images)[:, None]).to(device)))
+        shares, guesses = outputs.float().softmax(-1).topk(1 if outputs.ndim == 3 else min(best, outputs.shape[-1]))
     if outputs.ndim == 3:
         shares, guesses = shares.prod(1), torch.from_numpy(to_numbers(guesses[..., 0].cpu().numpy(), classes))[:, None]
     return [
@@ -188,10 +192,9 @@ def weigh(
     classes, slots = trained.identity["classes"], trained.identity["slots"]
     normalise, net = trained.normalisation.on(device), trained.net.to(device)
     truth = torch.from_numpy(to_digits(numbers, classes, slots) if trained.target == "digits" else numbers)
-    with torch.inference_mode():
-        shares = torch.cat(
-            [net(normalise(part.to(device))).cpu().double().softmax(-1) for part in torch.split(images, batch)]
-        )
+    with torch.inference_mode(), autocast(usable(trained.precision, device), device):
+        outputs = torch.cat([net(normalise(part.to(device))) for part in torch.split(images, batch)])
+    shares = outputs.cpu().double().softmax(-1)
     guesses, of_truth = shares.argmax(-1), shares.gather(-1, truth[..., None])[..., 0]
     of_guess = shares.amax(-1)
     if trained.target == "digits":

@@ -13,9 +13,8 @@ from markupsafe import Markup
 from mnistcompose.quantities import counted, duration
 
 from . import charts
-from .protocol import NOTE
 from .report import Report
-from .table import COLUMNS, error_cell, paper_notation
+from .table import COLUMNS, error_cell, paper_notation, paper_note
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|&#~$])")
 
@@ -53,7 +52,9 @@ def _rendered(template: str, report: Report, **more: Any) -> str:
         "pixels": lambda points: " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         "plural": counted,
     }
-    text = environment.get_template(template).render(report=report, columns=COLUMNS, frame=charts, note=NOTE, **more)
+    text = environment.get_template(template).render(
+        report=report, columns=COLUMNS, frame=charts, note=paper_note(report.rows), **more
+    )
     return text.encode("utf-8", "replace").decode()  # JSON may hold half of a surrogate pair, which UTF-8 cannot encode
 
 

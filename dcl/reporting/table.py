@@ -22,7 +22,7 @@ from mnistcompose.rendering.draws import draw
 from ..experiments.registry import MODELS
 from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
 from ..models.networks import DCL, IMAGE_NETWORKS
-from .protocol import follows_protocol
+from .protocol import NOTE, follows_protocol
 from .statistics import Difference, mean_and_std, paired_difference, relative_drop, sharing_sources
 
 
@@ -263,6 +263,11 @@ def error_cell(row: Row) -> str:
     parts = [] if row.error_percent is None else [paper_notation(row.error_percent, row.std_percent)]
     parts += [f"{n} {name}" for n, name in ((row.diverged, DIVERGED), (row.failed, FAILED)) if n]
     return ", ".join(parts)
+
+
+def paper_note(rows: Iterable[Row]) -> str:
+    """What is printed next to the paper's numbers; empty where there are none, or none of them is of a layout."""
+    return NOTE if any(row.paper_percent is not None and row.model not in IMAGE_NETWORKS for row in rows) else ""
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {

@@ -22,9 +22,9 @@ from PIL import Image
 from dcl.data.numbers import Dataset, open_dataset, to_numbers
 from dcl.experiments import run as experiment
 from dcl.experiments.grid import grid, process_pool, run_grid
-from dcl.experiments.inference import error_by_position, load_trained
+from dcl.experiments.inference import Trained, error_by_position, load_trained, read_numbers, weigh
 from dcl.experiments.preprocessing import prepare, read_picture, resampling
-from dcl.experiments.registry import MODELS, check_model
+from dcl.experiments.registry import MODELS, check_model, make_network
 from dcl.experiments.run import Run, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
 from dcl.reporting.statistics import holm, mean_and_std, paired_difference, sharing_sources
@@ -37,6 +37,7 @@ from dcl.reporting.table import (
     paper_table,
     summarise,
 )
+from dcl.training.device_data import Normalisation
 from dcl.training.evaluation import evaluate
 from dcl.training.recipe import Recipe
 from mnistcompose.building.build import build
@@ -606,6 +607,25 @@ def test_bad_input_ends_with_one_line(command, arguments: tuple[str, ...], messa
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not any(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_model_reads_in_the_precision_that_it_was_trained_in(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcl.training.precision._has_bfloat16", lambda device: native)
+    torch.manual_seed(0)
+    net, cpu = make_network("A2", 10, 2).eval(), torch.device("cpu")
+    images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
+    read, weighed = {}, {}
+    for precision in ("float32", "bfloat16"):
+        identity = {"model": "A2", "classes": 10, "slots": 2, "precision": precision}
+        trained = Trained(net, Normalisation((128.0,), (64.0,)), identity, 1)
+        read[precision] = np.array(
+            [[share for _, share in each] for each in read_numbers(trained, images[:, 0].numpy(), cpu)]
+        )
+        weighed[precision] = weigh(trained, images, np.arange(4), cpu)[1]
+    for found in (read, weighed):
+        assert np.allclose(found["bfloat16"], found["float32"], rtol=0.1)
+        assert (found["bfloat16"] != found["float32"]).any() == native
 
 
 @pytest.mark.parametrize("native", [True, False])
