@@ -60,15 +60,115 @@ def test_the_order_is_that_of_seed_and_epoch():
     assert order(0, 0)[:8] == [662, 1, 7, 666, 668, 3, 540, 4]  # on every machine
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch_size", 0), ("block", 0), ("window", -1), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", 0), ("block", 0), ("window", -1), ("seed", -1), ("seed", 2**63), ("seed", 1.0), ("seed", True)],
+)
 def test_a_value_out_of_range_is_named(name, value):
-    with pytest.raises(InputError, match=f"{name} = {value}; should be at least"):
+    with pytest.raises(InputError, match=f"{name} = {value}: allowed are"):
         BlockShuffle(**{"length": 10, "batch_size": 2, name: value})
 
 
 def test_an_epoch_out_of_range_is_refused():
-    with pytest.raises(InputError, match="epoch = -1; should be at least 0"):
-        BlockShuffle(10, 2).set_epoch(-1)
+    for change in (BlockShuffle.set_epoch, lambda sampler, epoch: sampler.load_state_dict({"seed": 0, "epoch": epoch})):
+        with pytest.raises(InputError, match="epoch = -1: allowed are"):
+            change(BlockShuffle(10, 2), -1)
+
+
+def order_of(batches):
+    return np.concatenate([np.empty(0, np.int64), *map(np.asarray, batches)]).tolist()
+
+
+class Indices:
+    """A dataset whose samples are their own indices."""
+
+    def __getitem__(self, index):
+        return index
+
+    def __len__(self):
+        return 230
+
+
+LOADERS = {
+    "no workers": {},
+    "two workers": {"num_workers": 2},
+    "persistent workers": {"num_workers": 2, "persistent_workers": True},
+    "eager workers": {"num_workers": 1, "prefetch_factor": 30},
+}
+
+
+def sampler_of(**options):
+    return BlockShuffle(len(Indices()), 30, block=20, window=4, seed=5, **options)
+
+
+def orders(epochs):
+    """The epochs' orders, as `set_epoch` gives them."""
+    sampler = sampler_of()
+    for epoch in epochs:
+        sampler.set_epoch(epoch)
+        yield order_of(sampler)
+
+
+@pytest.mark.parametrize("options", LOADERS.values(), ids=LOADERS)
+def test_each_epoch_has_an_order_of_its_own_however_it_is_loaded(options):
+    wanted = list(orders(range(3)))
+    assert len(set(map(tuple, wanted))) == 3
+    loader = DataLoader(Indices(), batch_size=None, sampler=sampler_of(), **options)
+    assert [order_of(loader) for _ in range(3)] == wanted
+
+
+@pytest.mark.parametrize("options", LOADERS.values(), ids=LOADERS)
+def test_set_epoch_wins(options):
+    sampler = sampler_of()
+    loader = DataLoader(Indices(), batch_size=None, sampler=sampler, **options)
+    found = []
+    for epoch in (4, 4, 0):
+        sampler.set_epoch(epoch)
+        found.append(order_of(loader))
+    assert [*found, order_of(loader)] == list(orders([4, 4, 0, 1]))
+
+
+@pytest.mark.parametrize("options", LOADERS.values(), ids=LOADERS)
+def test_an_epoch_that_is_broken_off_is_over(options):
+    loader = DataLoader(Indices(), batch_size=None, sampler=sampler_of(), **options)
+    for _ in loader:
+        break
+    assert order_of(loader) == next(orders([1]))
+
+
+@given(ended=st.integers(0, 3), seed=st.integers(0, 9))
+def test_a_state_continues_with_the_next_epoch(ended, seed):
+    sampler, resumed = BlockShuffle(100, 7, block=9, window=3, seed=seed), BlockShuffle(100, 7, block=9, window=3)
+    for _ in range(ended):
+        list(sampler)
+    resumed.load_state_dict(sampler.state_dict())
+    assert [order_of(resumed), order_of(resumed)] == [order_of(sampler), order_of(sampler)]
+
+
+@pytest.mark.parametrize("options", LOADERS.values(), ids=LOADERS)
+@pytest.mark.parametrize("stop", [0, 1, 5, 8, 9, 16])
+def test_torchdata_resumes_within_an_epoch(options, stop):
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def batches(loader):
+        while True:
+            for batch in loader:
+                yield batch.tolist()
+
+    def make():
+        return loaders.StatefulDataLoader(Indices(), batch_size=None, sampler=sampler_of(), **options)
+
+    wanted = [batch for epoch in range(3) for batch in batched(next(orders([epoch])))]
+    whole, resumed = make(), make()
+    running = batches(whole)
+    assert [next(running) for _ in range(stop)] == wanted[:stop]
+    resumed.load_state_dict(whole.state_dict())
+    rest = batches(resumed)
+    assert [next(rest) for _ in range(len(wanted) - stop)] == wanted[stop:]
+
+
+def batched(order):
+    return [order[start : start + 30] for start in range(0, len(order), 30)]
 
 
 def test_a_small_dataset_is_one_pool():
@@ -95,8 +195,8 @@ def test_it_feeds_a_loader(tmp_path, compression):
     build(spec, tmp_path / "x", train=2500, test=0, shard_size=1000, compression=compression)
     composed = ComposedDigits(spec, "train", length=2500)
     for data in (ShardedDigits(tmp_path / "x", "train"), composed):
-        sampler = BlockShuffle(len(data), 100, block=50, window=4)
-        for (images, numbers), indices in zip(DataLoader(data, batch_size=None, sampler=sampler), sampler, strict=True):
+        sampler, same = (BlockShuffle(len(data), 100, block=50, window=4) for _ in range(2))
+        for (images, numbers), indices in zip(DataLoader(data, batch_size=None, sampler=sampler), same, strict=True):
             wanted, labels = composed[indices]
             assert (images == wanted).all()
             assert (numbers == labels).all()
