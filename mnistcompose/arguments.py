@@ -5,6 +5,9 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from .errors import InputError
 
 _CLUTTER = {".DS_Store", ".directory", ".gitkeep", ".keep", "Thumbs.db", "desktop.ini"}
@@ -49,3 +52,50 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     if number < least or (most is not None and number > most):
         raise InputError(f"{name} = {number}: allowed are {allowed}")
     return number
+
+
+def positions(index: slice | ArrayLike, length: int) -> NDArray[np.int64]:
+    """Convert an index of the first axis, as NumPy and torch know it, to positions from 0.
+
+    Parameters
+    ----------
+    index
+        A whole number; a slice; whole numbers of any type; or a mask with `length` entries: booleans or, as in torch,
+        a uint8 tensor. (A uint8 array of NumPy holds indices, as in NumPy.) Negative numbers count from the end.
+    length
+        Size of the axis.
+
+    Returns
+    -------
+    int64, (n,), or () for a whole number
+
+    Raises
+    ------
+    TypeError
+        The index is something else.
+    IndexError
+        A number is out of range, or the mask has another length.
+    """
+    if isinstance(index, slice):
+        return np.arange(*index.indices(length), dtype=np.int64)
+    try:
+        array = np.asarray(index)
+    except ValueError:  # rows of different lengths
+        array = np.empty((1, 1))
+    if array.ndim == 1 and (array.dtype == np.bool_ or str(getattr(index, "dtype", "")) == "torch.uint8"):
+        if len(array) != length:
+            raise IndexError(f"the mask has {len(array)} entries: there are {length} images")
+        return np.flatnonzero(array).astype(np.int64)
+    if array.size and array.dtype.kind not in "iu" and _are_integers(index):  # one of them has more than 64 bits
+        raise IndexError(f"index {index!r} is out of range: there are {length} images")
+    if array.ndim > 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(f"an index is a whole number, a slice, a list of whole numbers or a mask; got {index!r}")
+    wrong = (array < -length) | (array >= length)
+    if wrong.any():
+        raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {length} images")
+    found = array.astype(np.int64)
+    return np.where(found < 0, found + length, found)
+
+
+def _are_integers(index: Any) -> bool:
+    return all(type(each) is int for each in (index if isinstance(index, list | tuple) else [index]))

@@ -1,14 +1,15 @@
 """Values are canonical at the public door: numpy's integers are welcome, floats and booleans are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mnistcompose as mc
-from mnistcompose.arguments import whole
+from mnistcompose.arguments import positions, whole
 from mnistcompose.errors import InputError
 from mnistcompose.storage.manifest import read_manifest
 
@@ -67,3 +68,82 @@ def test_draws_and_datasets_refuse_it_too(bad: object) -> None:
         mc.ComposedDigits("MNIST-II-01", "train", seed=bad)
     same = [mc.ComposedDigits("MNIST-II-01", "train", seed=kind(3), length=kind(4)) for kind in (int, np.int64)]
     assert same[0][3][1] == same[1][3][1]
+
+
+# --- indices --------------------------------------------------------------------------------------------------------
+
+INTEGERS = [np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@st.composite
+def indices(draw: st.DrawFn) -> tuple[int, Any]:
+    """A length, and an index that may be out of range."""
+    length = draw(st.integers(0, 700))
+    number = st.integers(-length - 2, length + 2) | st.integers(-(2**65), 2**65)
+    kind = draw(st.sampled_from(["number", "slice", "list", "array", "scalar", "mask", "list mask"]))
+    match kind:
+        case "number":
+            return length, draw(number)
+        case "slice":
+            part = st.none() | st.integers(-length - 2, length + 2)
+            return length, slice(draw(part), draw(part), draw(part.filter(lambda step: step != 0)))
+        case "list":
+            return length, draw(st.lists(number, max_size=5))
+        case "array" | "scalar":
+            dtype = draw(st.sampled_from(INTEGERS))
+            low, high = (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+            inside = st.integers(max(low, -length), min(high, max(length - 1, 0))) | st.integers(low, high)
+            array = np.array(draw(st.lists(inside, min_size=1, max_size=5)), dtype)
+            return length, array if kind == "array" else array[0]
+        case _:
+            size = draw(st.sampled_from([length, length, length + 1]))
+            mask = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 2, size).astype(bool)
+            return length, mask if kind == "mask" else mask.tolist()
+
+
+@given(indices())
+@settings(max_examples=1000)
+def test_an_index_means_what_it_means_to_numpy(drawn: tuple[int, Any]) -> None:
+    length, index = drawn
+    whole_axis = np.arange(length)
+    try:
+        wanted = whole_axis[np.array([], np.int64) if isinstance(index, list) and not index else index]
+        if isinstance(index, np.ndarray | np.uint64) and (np.asarray(index) >= 2**63).any():
+            raise IndexError  # NumPy takes 2**64 - 1 for -1
+    except (IndexError, OverflowError):
+        with pytest.raises(IndexError, match=f"there are {length} images"):
+            positions(index, length)
+    else:
+        found = positions(index, length)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, wanted)
+        assert found.shape == np.shape(wanted)
+
+
+@given(indices())
+def test_a_tensor_means_what_it_means_to_torch(drawn: tuple[int, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    length, index = drawn
+    if not isinstance(index, np.ndarray):
+        return
+    tensor = torch.from_numpy(index)
+    for kind in (tensor.dtype, torch.uint8) if index.dtype == bool else (tensor.dtype,):
+        try:  # torch knows indices of int32 and int64 only
+            wanted = torch.arange(length)[tensor if index.dtype in (bool, np.uint8) else tensor.to(torch.int64)]
+            wanted = None if index.dtype == np.uint64 and (index > 2**63 - 1).any() else wanted
+        except IndexError:
+            wanted = None
+        if wanted is None:
+            with pytest.raises(IndexError, match=f"there are {length} images"):
+                positions(tensor.to(kind), length)
+        else:
+            assert positions(tensor.to(kind), length).tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [1.5, "1", [0.0], [[1, 2], [3, 4]], [[1], [2, 3]], [[True] * 5], None, True, np.True_, np.zeros(2), object()],
+)
+def test_what_is_no_index_is_a_type_error(index: Any) -> None:
+    with pytest.raises(TypeError, match="an index is a whole number, a slice, a list of whole numbers or a mask"):
+        positions(index, 5)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from ..arguments import positions
 from ..errors import InputError
 from ..rendering.draws import ABSENT
 from ..storage.schema import SampleSchema
 
 Target = Literal["number", "digits", "set"]
 Transform = Callable[[Any], Any]
-Index = int | slice | Sequence[int] | NDArray[np.integer[Any]] | Tensor
+Index = int | slice | Sequence[int] | Sequence[bool] | NDArray[np.integer[Any] | np.bool_] | Tensor
 
 
 class Columns(NamedTuple):
@@ -78,7 +79,14 @@ class DigitsDataset(Dataset[Any]):
         return self._count
 
     def __getitem__(self, index: Index) -> tuple[Any, Any]:
-        """Return a sample or, for a slice or several indices, a batch.
+        """Return a sample or, for a slice, several indices or a mask, a batch.
+
+        Parameters
+        ----------
+        index
+            As for an array of NumPy or torch: a whole number of any type, a slice, a list or array of whole numbers, or
+            a mask with a boolean for each sample. A uint8 tensor is a mask, as in torch; a uint8 array of NumPy holds
+            indices, as in NumPy. Negative numbers count from the end.
 
         Returns
         -------
@@ -93,40 +101,27 @@ class DigitsDataset(Dataset[Any]):
         Raises
         ------
         TypeError
-            The index is not a whole number, a slice or a list of whole numbers.
+            The index is none of these.
         IndexError
-            The index is out of range.
+            The index is out of range, or the mask has another length.
         """
-        positions = self._positions(index)
-        if positions.ndim == 0:
-            return self.__getitems__(positions[None])[0]
+        places = positions(index, len(self))
+        if places.ndim == 0:
+            return self.__getitems__(places[None])[0]
         if self.transform or self.target_transform:
-            images, targets = default_collate(self.__getitems__(positions))
+            images, targets = default_collate(self.__getitems__(places))
             return images, targets
-        return self._batch(positions)
+        return self._batch(places)
 
     def __getitems__(self, indices: Index) -> list[tuple[Any, Any]]:
         """Return several samples, read at once; a DataLoader calls this for a batch."""
-        images, targets = self._batch(self._positions(indices))
+        images, targets = self._batch(positions(indices, len(self)))
         transform, target_transform = self.transform or _same, self.target_transform or _same
         each = targets.tolist() if targets.ndim == 1 else targets
         return [(transform(image), target_transform(target)) for image, target in zip(images, each, strict=True)]
 
-    def _positions(self, index: Index) -> NDArray[np.int64]:
-        """Indices as an array of zero or one dimension, negative ones counted from the end."""
-        if isinstance(index, slice):
-            return np.arange(*index.indices(len(self)), dtype=np.int64)
-        array = np.asarray(index)
-        if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
-            raise TypeError(f"an index is a whole number, a slice or a list of whole numbers; got {index!r}")
-        wrong = (array < -len(self)) | (array >= len(self))
-        if wrong.any():
-            raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {len(self)} images")
-        positions: NDArray[np.int64] = np.where(array < 0, array + len(self), array).astype(np.int64)
-        return positions
-
-    def _batch(self, positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        images, targets = self._read(positions)
+    def _batch(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images, targets = self._read(places)
         return as_batch(images), self._as_target(targets)
 
     def _targets(self, columns: Columns) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 The draws are the same as the kernel's. Geometry is computed on the host, and pixels on the device. All arithmetic is on
 integers, or on sums of whole numbers that the floating-point type holds exactly. Sizes that vary per sample in the
 kernel are fixed per batch here: tiles and canvases have the size of the batch's largest, and the resize is two matrix
-products.
+products. Nothing depends on the caller's settings of torch: autocast, TF32, default types and devices, inference mode.
 """
 
 from collections.abc import Iterator
@@ -26,8 +26,6 @@ from ..rendering.draws import Draws, draw
 from ..rendering.geometry import geometry
 from ..rendering.kernel import FIXED
 from ..rendering.render import cut_normals, labels, no_ink
-
-_EXACT = 1 << 24  # whole numbers up to it are exact in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +71,11 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
     """
     if not spec.is_plain:
         raise InputError(f"{spec.name}: its `output` or `length` cannot be rendered on a device; use `render`")
+    with torch.inference_mode(False):  # so that a batch may be changed in place afterwards
+        return _render(digits, spec, draws)
+
+
+def _render(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tuple[Tensor, Tensor]:
     device = digits.pixels.device
     host = geometry(digits.bank, spec, draws)
     corners = host.low - host.low.min(1, keepdims=True)
@@ -131,7 +134,9 @@ def fresh_batches(
     while True:
         draws = draw(spec, split, start, start + batch_size, seed, bank)
         images, _ = render_on_device(there, spec, draws)
-        yield images, torch.from_numpy(labels(bank, draws)[0]).to(device)
+        with torch.inference_mode(False):
+            numbers = torch.from_numpy(labels(bank, draws)[0]).to(device)
+        yield images, numbers
         start += batch_size
 
 
@@ -184,13 +189,18 @@ def _composite(mode: str, below: Tensor, above: Tensor) -> Tensor:
 def _resize(canvas: Tensor, low: Tensor, side: Tensor) -> Tensor:
     """Stretch each number's box to 28 x 28; int64 (n, 28, 28)."""
     _, height, width = canvas.shape
-    largest = 255 * max(width, 2 * SIZE) * max(height, 2 * SIZE)
-    dtype = torch.float32 if largest < _EXACT else torch.float64
-    along = _weights(height, low[:, 1], side[:, 1]).to(dtype)
-    across = _weights(width, low[:, 0], side[:, 0]).to(dtype)
-    totals = (along @ canvas.to(dtype) @ across.transpose(1, 2)).long()
+    along = _weights(height, low[:, 1], side[:, 1])
+    across = _weights(width, low[:, 0], side[:, 0])
+    totals = _product(_product(along, canvas), across.transpose(1, 2))
     whole = torch.where(side > SIZE, side, 2 * SIZE).prod(1)[:, None, None]
     return torch.div(2 * totals + whole, 2 * whole, rounding_mode="floor")
+
+
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Matrix product of whole numbers, exact: neither autocast nor TF32 applies to float64."""
+    if one.device.type != "mps":
+        return (one.double() @ other.double()).long()
+    return (one[..., None] * other[:, None]).sum(2)  # mps has no float64
 
 
 def _weights(length: int, low: Tensor, side: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def test_a_sample_is_an_image_and_a_number(data, truth):
 @given(rows=st.lists(st.integers(-TRAIN, TRAIN - 1), min_size=1, max_size=20))
 @settings(max_examples=25, deadline=None)
 def test_several_indices_give_a_ready_batch(data, truth, rows):
-    for index in (rows, np.array(rows), torch.tensor(rows)):
+    for index in (rows, np.array(rows), np.array(rows, np.int16), torch.tensor(rows)):
         assert_is(data[index], truth, rows)
     samples = data.__getitems__(rows)
     assert len(samples) == len(rows)
@@ -92,6 +92,14 @@ def test_several_indices_give_a_ready_batch(data, truth, rows):
 @pytest.mark.parametrize("index", [slice(3), slice(990, 1010), slice(None, None, 700), slice(5, 2), slice(-3, None)])
 def test_a_slice_is_a_ready_batch(data, truth, index):
     assert_is(data[index], truth, index)
+
+
+def test_a_mask_is_a_ready_batch(data, truth):
+    mask = truth[1] % 7 == 3
+    for index in (mask, mask.tolist(), torch.from_numpy(mask), torch.from_numpy(mask).byte()):
+        assert_is(data[index], truth, mask)
+    with pytest.raises(IndexError, match="the mask has 2299 entries: there are 2300 images"):
+        data[mask[:-1]]
 
 
 def test_no_index_is_an_empty_batch(data, truth):
@@ -104,7 +112,7 @@ def test_an_index_out_of_range_is_an_index_error(data, index):
         data[index]
 
 
-@pytest.mark.parametrize("index", [1.5, "1", [0.0], [[1, 2], [3, 4]], [True, False], None])
+@pytest.mark.parametrize("index", [1.5, "1", [0.0], [[1, 2], [3, 4]], True, None])
 def test_another_index_is_a_type_error(data, index):
     with pytest.raises(TypeError, match="whole number"):
         data[index]

@@ -1,5 +1,6 @@
 """The renderer in torch operations makes the kernel's images and boxes, to the bit."""
 
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -73,3 +74,58 @@ def test_a_digit_without_ink_is_refused_as_by_the_kernel():
     with pytest.raises(InputError) as theirs:
         render_on_device(DeviceBank.of(bank, "cpu"), spec, draws)
     assert str(theirs.value) == str(ours.value)
+
+
+@contextmanager
+def changed(get, change, value):
+    """One of torch's global settings, changed for a while."""
+    before = get()
+    change(value)
+    try:
+        yield
+    finally:
+        change(before)
+
+
+def attribute(place, name, value):
+    return changed(lambda: getattr(place, name), lambda new: setattr(place, name, new), value)
+
+
+SETTINGS = {
+    "autocast to bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
+    "autocast to float16": lambda: torch.autocast("cpu", torch.float16),
+    "medium matmul": lambda: changed(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    "TF32": lambda: attribute(torch.backends.cuda.matmul, "allow_tf32", True),
+    "float64": lambda: changed(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "float16": lambda: changed(torch.get_default_dtype, torch.set_default_dtype, torch.float16),
+    "another device": lambda: torch.device("meta"),
+    "deterministic": lambda: changed(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+    ),
+    "inference": torch.inference_mode,
+    "no gradients": torch.no_grad,
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+def test_the_callers_settings_change_nothing(bank, setting):
+    spec = load_spec("MNIST-III-10")
+    with setting():
+        assert_same(bank, spec, 50)
+        images, numbers = next(fresh_batches(spec, "train", 50, "cpu"))
+    wanted, labels = ComposedDigits(spec, "train")[:50]
+    assert torch.equal(images, wanted)
+    assert torch.equal(numbers, labels)
+    images.zero_()  # no inference tensors, which could not be changed any more
+    numbers.zero_()
+
+
+def test_products_are_in_a_type_that_no_setting_reaches(bank, monkeypatch):
+    """TF32 and bfloat16 products cannot be had on every machine; no float32 matrix product may be made at all."""
+    kinds = set()
+    product = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda one, other: kinds.add((one.dtype, other.dtype)) or product(one, other)
+    )
+    assert_same(bank, load_spec("MNIST-III-10"), 5)
+    assert kinds == {(torch.float64, torch.float64)}
