@@ -200,7 +200,8 @@ def _product(one: Tensor, other: Tensor) -> Tensor:
     """Matrix product of whole numbers, exact: neither autocast nor TF32 applies to float64."""
     if one.device.type != "mps":
         return (one.double() @ other.double()).long()
-    return (one[..., None] * other[:, None]).sum(2)  # mps has no float64
+    rows = [(row[..., None] * other).sum(1) for row in one.unbind(1)]  # mps has no float64
+    return torch.stack(rows, dim=1)
 
 
 def _weights(length: int, low: Tensor, side: Tensor) -> Tensor:
