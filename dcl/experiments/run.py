@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import nn
 from mnistcompose.datasets.base import Target
 from mnistcompose.digits.bank import Split
 from mnistcompose.errors import InputError
+from mnistcompose.forking import ThreadLock
 from mnistcompose.storage.files import failing
 from mnistcompose.storage.locks import locked
 
@@ -114,7 +114,7 @@ def run_one(
             return _run_alone(run, path, keep, progress)
 
 
-_ALONE = Lock()  # the whole process shares torch's random numbers, which dropout uses
+_ALONE = ThreadLock()  # the whole process shares torch's random numbers, which dropout uses
 
 
 def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], None] | None) -> Record:

@@ -1,11 +1,9 @@
 """Source digits: a digit set, bundled (MNIST) or the user's own, and the images that each split may use."""
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..arguments import whole
 from ..errors import InputError
+from ..forking import ThreadLock
 from .finding import Part, SetFiles, find_set
 from .ink import dark_on_light
 from .reading import MAX_CLASSES, Columns, read_part
@@ -132,13 +131,11 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     return bank
 
 
-_locks: dict[
-    int, Lock
-] = {}  # by process: a lock that another thread holds when a process forks is never released there
+_lock = ThreadLock()  # threads that need the same set wait until one of them has read it
 
 
 def _load(source: DigitSource) -> _Set:
-    with _locks.setdefault(os.getpid(), Lock()):  # threads that need the same set wait until one of them has read it
+    with _lock:
         return _read_set(source)
 
 

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from mnistcompose import BuildError, ComposedDigits, InputError, ShardedDigits, build, load_spec
 from mnistcompose.datasets import composed, sharded
+from mnistcompose.storage import open_shards
 
 SPEC = load_spec("MNIST-III-10")
 TRAIN, TEST = 2300, 400
@@ -226,14 +227,15 @@ def copy_of(root, tmp_path):
 
 
 @pytest.mark.parametrize("most", [1, 2])
-def test_few_files_open_give_the_same(root, packed, truth, most):
+def test_few_files_open_give_the_same(root, packed, truth, most, monkeypatch):
+    monkeypatch.setattr(open_shards, "_MAPPED", most)
+    monkeypatch.setattr(open_shards, "_DECODED", most * 1000 * (28 * 28 + 8 + 3))
     for folder in (root, packed):
         data = ShardedDigits(folder, "train")
-        data._most = most
         rows = [2200, 5, 1500, 6, 2201, 1501]
         for _ in range(2):
             assert_is(data[rows], truth, rows)
-        assert len(data._open) <= most
+        assert len(data._shards._open) <= most
 
 
 def test_virtual_files_are_never_read(root, truth, tmp_path):

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from mnistcompose import BlockShuffle, ComposedDigits, InputError, ShardedDigits, build, load_spec
 from mnistcompose.datasets import sharded
+from mnistcompose.storage import open_shards
 
 SIZES = {
     "length": st.integers(0, 3000),
@@ -180,9 +181,9 @@ def test_a_compressed_shard_is_read_once_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(sharded, "_RESIDENT", 0)
     build(load_spec("MNIST-II-05"), tmp_path / "x", train=6500, test=0, shard_size=1000, compression="gzip")
     data = ShardedDigits(tmp_path / "x", "train")
-    data._most = 4  # two pools
-    read, load = [], data._load
-    data._load = lambda shard: read.append(shard.name) or load(shard)
+    monkeypatch.setattr(open_shards, "_DECODED", 4 * 1000 * (28 * 28 + 8 + 2))  # two pools
+    read, load = [], data._shards.load
+    data._shards.load = lambda number: read.append(number) or load(number)
     for indices in BlockShuffle(len(data), 100, block=data.shard_size, window=2):
         data[indices]
     assert sorted(read) == sorted({*read})

@@ -1,0 +1,126 @@
+"""The shards of all datasets of a process share one limit; threads and forked children read the same."""
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnistcompose import build
+from mnistcompose.storage import open_shards
+from mnistcompose.storage.manifest import read_manifest
+from mnistcompose.storage.open_shards import OpenShards
+
+NAMES = ("images", "labels", "digits")
+
+
+@pytest.fixture(scope="module", params=["none", "gzip"])
+def root(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    folder = tmp_path_factory.mktemp("set") / "x"
+    build("MNIST-II-01", folder, train=6000, test=0, shard_size=1000, compression=request.param)
+    return folder
+
+
+def shards_of(root: Path) -> OpenShards:
+    return OpenShards(root, read_manifest(root), "train", NAMES)
+
+
+def mapped() -> int:
+    """How many shards this process maps; on Linux only."""
+    return sum(".h5" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_all_datasets_of_the_process_share_one_limit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_shards, "_MAPPED", 4)
+    monkeypatch.setattr(open_shards, "_DECODED", 4 * 1000 * (28 * 28 + 8 + 2))
+    before = mapped()
+    sets = [shards_of(root) for _ in range(3)]
+    random = np.random.default_rng(0)
+    recent: list[tuple[int, int]] = []
+    for owner, number in random.integers(0, (3, 6), (200, 2)).tolist():
+        sets[owner][number]
+        recent = [*[each for each in recent if each != (owner, number)][-3:], (owner, number)]
+        kept = {(which, each) for which, shards in enumerate(sets) for each in shards._open}
+        assert kept == set(recent)  # those used last
+        assert mapped() - before <= 4
+    del sets
+    assert mapped() == before  # nothing stays open longer than its dataset
+
+
+def test_a_low_limit_of_the_system_is_respected(root: Path) -> None:
+    pytest.importorskip("resource")
+    code = f"""
+import resource
+from torch.utils.data import ConcatDataset
+from mnistcompose import ShardedDigits
+from mnistcompose.datasets import sharded
+sharded._RESIDENT = 0
+data = ConcatDataset([ShardedDigits({str(root)!r}, "train") for _ in range(30)])
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print(sum(data[index][1] for index in range(0, len(data), 1000)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    labels = [shards_of(root)[number]["labels"][0] for number in range(6)]
+    assert int(done.stdout) == 30 * sum(labels)
+
+
+def test_threads_read_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_shards, "_MAPPED", 2)
+    monkeypatch.setattr(open_shards, "_DECODED", 2 * 1000 * (28 * 28 + 8 + 2))
+    shards = shards_of(root)
+    whole = {name: np.concatenate([shards.load(number)[name] for number in range(6)]) for name in NAMES}
+
+    def check(seed: int) -> bool:
+        rows = np.random.default_rng(seed).integers(0, 6000, 50)
+        return all(np.array_equal(array, whole[name][rows]) for name, array in shards.gather(rows, NAMES).items())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(check, range(60)))
+
+
+def test_arrays_cannot_be_changed_in_the_file(root: Path) -> None:
+    arrays = shards_of(root)[0]
+    if arrays["images"].base is not None:
+        with pytest.raises(ValueError, match="read-only"):
+            arrays["images"][0] = 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_reads_whatever_lock_another_thread_held(root: Path) -> None:
+    shards = shards_of(root)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with open_shards._lock:
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(shards[0]["labels"]) == 1000 else 1)
+    ended = wait_for(child)
+    done.set()
+    thread.join()
+    assert ended == 0
+
+
+def wait_for(child: int) -> int | None:
+    """Exit status of a child; None if it hangs, and is killed."""
+    for _ in range(200):
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        threading.Event().wait(0.1)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return None
