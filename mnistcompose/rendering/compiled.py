@@ -15,9 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 from platformdirs import user_cache_path
 
+from ..forking import at_fork
+
 _SOURCES = ("digits", "layout", "rendering")
+
+# A fork waits for a thread that compiles: numba's state would be unfinished in the child, and its lock closed for ever.
+at_fork(
+    before=global_compiler_lock.acquire, in_parent=global_compiler_lock.release, in_child=global_compiler_lock.release
+)
 
 inlined = numba.njit(nogil=True, error_model="numpy")
 

@@ -1,9 +1,7 @@
-"""The shards of all datasets of a process share one limit; threads and forked children read the same."""
+"""The shards of all datasets of a process share one limit, and threads read the same."""
 
-import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,38 +87,3 @@ def test_arrays_cannot_be_changed_in_the_file(root: Path) -> None:
     if arrays["images"].base is not None:
         with pytest.raises(ValueError, match="read-only"):
             arrays["images"][0] = 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_child_reads_whatever_lock_another_thread_held(root: Path) -> None:
-    shards = shards_of(root)
-    held, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with open_shards._lock:
-            held.set()
-            done.wait(60)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if len(shards[0]["labels"]) == 1000 else 1)
-    ended = wait_for(child)
-    done.set()
-    thread.join()
-    assert ended == 0
-
-
-def wait_for(child: int) -> int | None:
-    """Exit status of a child; None if it hangs, and is killed."""
-    for _ in range(200):
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        threading.Event().wait(0.1)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return None
