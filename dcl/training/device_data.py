@@ -4,14 +4,18 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from mnistcompose.errors import InputError
 
+from .gathering import gather
 
+
+@runtime_checkable
 class TensorSource(Protocol):
     """What `ShardedDigits` and `ComposedDigits` offer, and anything else that holds a whole split."""
 
@@ -20,7 +24,7 @@ class TensorSource(Protocol):
         ...
 
 
-Data = TensorSource | tuple[Tensor, Tensor]
+Data = TensorSource | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,24 @@ def to_tensors(
 ) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k) on the device, checked.
 
-    Unless `data_on_device`, the images stay where they are.
+    Unless `data_on_device`, the images stay where they are. A torch dataset or DataLoader is read once.
 
     Raises
     ------
     InputError
-        Wrong shape or dtype, different numbers of images and targets, or no images.
+        No such data, wrong shape or dtype, different numbers of images and targets, or no images.
     """
-    images, targets = data if isinstance(data, tuple) else data.as_tensors(device)
+    if isinstance(data, TensorSource):
+        images, targets = data.as_tensors(device)
+    elif isinstance(data, Dataset | DataLoader):
+        images, targets = gather(data, name)
+    elif isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
+        images, targets = data
+    else:
+        raise InputError(
+            f"{name} = {type(data).__name__}: should be two tensors, images and targets; or a dataset or DataLoader of "
+            "such pairs"
+        )
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise InputError(f"{name}: images are {images.dtype} {tuple(images.shape)}; should be uint8 (N, C, H, W)")
     if targets.dtype != torch.int64 or targets.ndim not in {1, 2}:
