@@ -190,7 +190,8 @@ def _row(dataset: str, model: str, of_model: list[Record], of_baseline: list[Rec
         interval = (difference.mean, difference.low, difference.high)
         gain = _gain("error_percent", shared, counterparts)
         top5_gain = _gain("top5_error_percent", shared, counterparts)
-        paper_gain = relative_drop(paper, paper_base) if paper and paper_base else None
+        if paper and paper_base and follows_protocol(counterparts[0]["determined_by"]):
+            paper_gain = relative_drop(paper, paper_base)
     return Row(
         dataset,
         model,

@@ -53,6 +53,13 @@ def small(changes: dict) -> dict:
     return {"determined_by": run, "history": history, **found}
 
 
+@pytest.mark.parametrize("epochs", [1, 20])
+def test_the_papers_gain_needs_a_baseline_of_the_protocol(epochs):
+    rows = summarise([small({"epochs": epochs}), small({"model": "A2"})])
+    assert rows[1].paper_percent == 9.17
+    assert (rows[1].paper_gain_percent is None) == (epochs == 1)
+
+
 def test_a_report_says_why_the_papers_errors_are_missing_or_what_they_are_worth():
     for changes, shown in (({"epochs": 1}, False), ({}, True)):
         report = make_report({Path("a"): small(changes)}, root=Path())
