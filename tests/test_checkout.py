@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,24 @@ def test_installed_it_works_from_any_folder(tmp_path: Path) -> None:
 
 def test_pytest_started_as_a_module_in_the_checkout_collects() -> None:
     assert "test_arguments.py" in run(ROOT, "-m", "pytest", "--collect-only", "-q", "tests/test_arguments.py")
+
+
+def test_the_package_has_every_file_of_its_folders() -> None:
+    """A folder or a file that is missing in pyproject.toml would be missing after an installation."""
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {name: setup["package-dir"].get(name, name.replace(".", "/")) for name in setup["packages"]}
+    for top in ("mnistcompose", "dcl", "cli", "specs"):
+        for path in (ROOT / top).rglob("*"):
+            if path.is_dir() or "__pycache__" in path.parts:
+                continue
+            packages = {
+                name: path.relative_to(ROOT / folder)
+                for name, folder in folders.items()
+                if path.is_relative_to(ROOT / folder)
+            }
+            assert packages, path
+            name = max(packages, key=len)
+            if path.suffix == ".py":
+                assert len(packages[name].parts) == 1, f"{path} is in no listed package"
+            else:
+                assert any(packages[name].match(glob) for glob in setup["package-data"].get(name, [])), path

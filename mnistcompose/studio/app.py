@@ -1,9 +1,4 @@
-"""The studio's server: one page, its samples, and one file that it may write.
-
-Any web page that is open in this machine's browser can send requests to this server, and so can other users of the
-machine. So every answer except styles, scripts and icon requires the token from the address that the command printed.
-Requests must be addressed to this host, and requests that change something must come from the studio's own page.
-"""
+"""The studio's server: one page, its samples, and one file that it may write."""
 
 import json
 import math
@@ -13,17 +8,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from secrets import compare_digest
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..digits.source import BUNDLED, DigitSource
 from ..errors import BuildError, InputError
@@ -32,6 +25,7 @@ from ..layout.problems import LayoutError, Problem
 from ..layout.reading import parse_spec
 from ..rendering.draws import ABSENT
 from ..storage.files import write_file
+from .guard import Guard
 from .samples import Samples, compose_samples
 from .text import revise
 
@@ -39,19 +33,9 @@ MAX_BODY = 256 << 10  # bytes of a request; the longest useful layout, nine slot
 MAX_INDEX = 10**12  # largest number of images of a split
 MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript holds exactly
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass
@@ -117,14 +101,6 @@ def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
     """
     one = CapacityLimiter(1)  # a second layout waits until the first one is drawn
 
-    def page(name: str) -> Callable[[Request], Awaitable[Response]]:
-        content, kind = (files(f"{__package__}.page") / name).read_bytes(), _KINDS[Path(name).suffix]
-
-        async def send(_: Request) -> Response:
-            return Response(content, media_type=kind)
-
-        return send
-
     async def layout(_: Request) -> Response:
         return JSONResponse(
             {
@@ -147,9 +123,9 @@ def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
         status, message = await to_thread.run_sync(_save, draft, wanted, limiter=one)
         return JSONResponse({"message": message}, status)
 
-    routes = [
-        Route("/", page("studio.html")),
-        *(Route(f"/{name}", page(name)) for name in ("studio.css", "studio.js", "icon.svg")),
+    page, parts = _page_files()
+    routes = [Route(path, answer) for path, answer in {"/": page, **parts}.items()]
+    routes += [
         Route("/layout", layout),
         Route("/samples", samples, methods=["POST"]),
         Route("/save", save, methods=["POST"]),
@@ -159,46 +135,25 @@ def make_app(draft: Draft, port: int, token: str) -> ASGIApp:
         ValidationError: _not_understood,
         ClientDisconnect: _gone,
     }
-    return _Guard(Starlette(routes=routes, exception_handlers=handlers), port, token)
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), port, token, parts)
 
 
-# --- who may ask ----------------------------------------------------------------------------------------------------
+def _page_files() -> tuple[_Endpoint, dict[str, _Endpoint]]:
+    """The page, and its styles, scripts and icon by path; all are read once, so that no request reaches the disk."""
+    folder = files(f"{__package__}.page")
+    kinds = {entry: _KINDS.get(Path(entry.name).suffix) for entry in folder.iterdir()}
+    found = {f"/{entry.name}": _always(entry.read_bytes(), kind) for entry, kind in kinds.items() if kind}
+    return found.pop("/studio.html"), found
 
 
-class _Guard:
-    """Reject requests that the studio's own page did not send, and tell the browser what that page may do."""
+def _always(content: bytes, kind: str) -> _Endpoint:
+    async def send(_: Request) -> Response:
+        return Response(content, media_type=kind)
 
-    def __init__(self, app: ASGIApp, port: int, token: str) -> None:
-        self._app, self._token = app, token
-        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    return send
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
-
-        refusal = self._refusal(Request(scope))
-        answer = PlainTextResponse(refusal, 403) if refusal else self._app
-        return await answer(scope, receive, send_with_headers)
-
-    def _refusal(self, request: Request) -> str | None:
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if host not in self._hosts:
-            return "this server answers only requests for 127.0.0.1"
-        own = origin == f"http://{host}"
-        if not own and (origin is not None or request.method not in ("GET", "HEAD")):
-            return "only the studio's own page may send requests"
-        if Path(request.url.path).suffix in _KINDS:
-            return None
-        where = request.query_params if request.url.path == "/" else request.headers
-        given = where.get("token" if request.url.path == "/" else "x-studio-token", "")
-        if not compare_digest(given.encode(), self._token.encode()):
-            return "open the address that `mnistcompose studio` has printed"
-        return None
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 class _TooLargeError(Exception):

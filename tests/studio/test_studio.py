@@ -1,5 +1,6 @@
 """The studio: its server in this process, and the command itself, driven by a real browser."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,7 +12,10 @@ import sys
 import sysconfig
 from base64 import b64decode
 from contextlib import contextmanager
+from graphlib import TopologicalSorter
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -252,24 +256,73 @@ def test_the_page_opens_with_the_token_alone():
     assert client.get(f"/?token={TOKEN}").status_code == 200
 
 
-@pytest.mark.parametrize("path", [f"/?token={TOKEN}", "/", "/studio.js", "/nothing", "/layout"])
+@pytest.mark.parametrize("path", [f"/?token={TOKEN}", "/", "/studio.js", "/form.js", "/nothing", "/layout"])
 def test_every_answer_bears_a_strict_policy(path):
     headers = studio().get(path).headers
-    assert "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self';" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_the_page_needs_no_network():
+IMPORT = re.compile(r'^import .*?from "\./([\w-]+\.js)";$', re.MULTILINE | re.DOTALL)
+
+
+def parts_of_the_page():
+    """All that a browser loads for the page, by name, without a token except for the page itself."""
     client = studio()
-    page = client.get(f"/?token={TOKEN}").text
-    wanted = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert {"studio.css", "studio.js"} <= set(wanted)
-    contents = [page, *(client.get(f"/{name}").text for name in wanted)]
-    assert all(client.get(f"/{name}").status_code == 200 for name in wanted)
-    assert not any(re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|<script>| style=", each) for each in contents)
+    found = {"": client.get(f"/?token={TOKEN}").text}
+    waiting = re.findall(r'(?:src|href)="([^"]*)"', found[""])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            answer = client.get(f"/{name}")
+            assert answer.status_code == 200, name
+            found[name] = answer.text
+            waiting += IMPORT.findall(answer.text)
+    return found
+
+
+def test_the_page_needs_no_network():
+    parts = parts_of_the_page()
+    assert {"studio.css", "studio.js", "icon.svg"} <= set(parts)
+    outside = re.compile(r"https?://(?!www\.w3\.org/2000/svg)|@import|import\(|<script>| style=")
+    assert not [name for name, content in parts.items() if outside.search(content)]
+
+
+def test_the_page_uses_each_of_its_scripts_and_their_imports_have_no_circle():
+    parts = parts_of_the_page()
+    scripts = {entry.name for entry in files("mnistcompose.studio.page").iterdir() if entry.name.endswith(".js")}
+    assert scripts == {name for name in parts if name.endswith(".js")}
+    TopologicalSorter({name: IMPORT.findall(parts[name]) for name in scripts}).prepare()
+    imported = {name: re.findall(r"^import\b", parts[name], re.MULTILINE) for name in scripts}
+    assert all(len(IMPORT.findall(parts[name])) == len(imported[name]) for name in scripts)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studio.html", "/__init__.py", "/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/studio.js/../../app.py",
+        "//studio.js/", "/page/studio.js", "/x.js", "/studio.js%00", "/C:/x.js",
+    ],
+)  # fmt: skip
+def test_only_the_files_of_the_page_are_served(path):
+    """Neither without a token nor with it."""
+    for headers, code in (({}, 403), (OURS, 404)):
+        sent: list[dict] = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        name, raw = unquote(path), path.encode()  # a client would shorten such a path before it sends it
+        given = [(key.lower().encode(), value.encode()) for key, value in {"Host": HOME[7:], **headers}.items()]
+        scope = {
+            "type": "http", "method": "GET", "path": name, "raw_path": raw, "query_string": b"", "headers": given,
+            "scheme": "http", "server": ("127.0.0.1", PORT), "root_path": "",
+        }  # fmt: skip
+        asyncio.run(make_app(Draft("mine.yaml", TEXT), PORT, TOKEN)(scope, None, send))
+        assert sent[0]["status"] == code
 
 
 def test_a_long_body_is_refused(tmp_path):
