@@ -18,8 +18,8 @@ ROOMS = {  # each may import itself, the rooms that it names, and BASE
     "mnistcompose.building": ("layout", "digits", "rendering", "storage"),
     "mnistcompose.datasets": ("layout", "digits", "rendering", "storage", "building"),
     "mnistcompose.exporting": ("layout", "digits", "rendering", "storage", "building"),
-    "mnistcompose.preview": ("layout", "digits", "rendering", "storage", "building"),
-    "mnistcompose.studio": ("layout", "digits", "rendering", "storage", "building", "preview"),
+    "mnistcompose.preview": ("layout", "digits", "rendering", "storage"),
+    "mnistcompose.studio": ("layout", "digits", "rendering", "storage"),
     "dcl.training": ("storage",),
     "dcl.models": ("training",),  # costs times a training step
     "dcl.data": ("layout", "digits", "storage", "building", "datasets", "training"),

@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
 from PIL import Image
-from strategies import specs
 
 from mnistcompose import BuildError, InputError, build, draw, load_digits, load_spec, spec_names
-from mnistcompose.preview import compose_samples, layout_drawing, overview, read_samples, save, sheet
+from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
 
 SPEC = load_spec("MNIST-III-10")
 
@@ -52,16 +50,6 @@ def test_a_built_dataset_shows_the_same_as_its_layout(tmp_path):
 def test_a_dataset_of_test_images_alone_shows_those(tmp_path):
     build(SPEC, tmp_path, train=0, test=20)
     assert len(read_samples(tmp_path, 9).images) == 9
-
-
-@given(spec=specs())
-@settings(max_examples=15, deadline=None)
-def test_any_layout_can_be_drawn(spec):
-    drawing = np.asarray(layout_drawing(spec, 200, 150))
-    assert drawing.shape == (150, 200, 3)
-    assert drawing.min() < 200
-    border = np.concatenate([drawing[0], drawing[-1], drawing[:, 0], drawing[:, -1]])
-    assert (border == 255).all()  # nothing is cut off
 
 
 def test_the_overview_has_a_card_for_each():
