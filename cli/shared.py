@@ -126,11 +126,11 @@ def on_cluster(
         return
     if len(given) not in (0, 3):
         raise click.UsageError("--tls-ca, --tls-cert and --tls-key are needed together")
-    from mnistcompose.building.cluster import Tls, cluster, is_exposed
+    from mnistcompose.building.cluster import Tls, cluster, is_exposed, scheduler_address
 
-    if is_exposed(scheduler):
+    if is_exposed(address := scheduler_address(scheduler)):
         click.echo(
-            f"warning: {scheduler} has no encryption: anyone who reaches it can run code on its machines; see --tls-ca",
+            f"warning: {address} has no encryption: anyone who reaches it can run code on its machines; see --tls-ca",
             err=True,
         )
     logging.disable()  # errors are reported in one line by `main`

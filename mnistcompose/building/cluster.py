@@ -1,18 +1,20 @@
 """An existing Dask cluster as a `concurrent.futures.Executor`, for `build` and for grids of training runs."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BuildError, InputError
+from ..sources import code_version
 
+_SAFE = ("tls", "wss", "inproc")  # Dask's protocols that are encrypted, or stay in one process
 _PATIENCE = 20  # seconds that a scheduler, and its first worker, may take to answer
 
 
@@ -36,7 +38,7 @@ class _Cluster(Executor):
         self._client, self._resources = client, dict(resources) or None
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
-        task = partial(on_worker, version("mnistcompose"), function, *arguments, **keywords)
+        task = partial(on_worker, code_version(), function, *arguments, **keywords)
         distant = self._client.submit(task, pure=False, resources=self._resources)
         future: Future[Any] = Future()
 
@@ -59,21 +61,24 @@ def on_worker(wanted: str, function: Callable[..., Any], *arguments: Any, **keyw
     Raises
     ------
     BuildError
-        The worker has another version of mnistcompose, or the function raised an InputError or BuildError; the message
-        names the worker.
+        The worker has other code of mnistcompose, or the function raised an InputError or BuildError; the message names
+        the worker.
     """
     from distributed import get_worker
 
-    if (here := version("mnistcompose")) != wanted:
-        raise BuildError(_other_version(get_worker().address, here, wanted))
+    if (here := code_version()) != wanted:
+        raise BuildError(_other_code(get_worker().address, here, wanted))
     try:
         return function(*arguments, **keywords)
     except (InputError, BuildError) as error:
         raise BuildError(f"worker {get_worker().address}: {error}") from None
 
 
-def _other_version(worker: str, here: str, wanted: str) -> str:
-    return f"worker {worker} has mnistcompose {here}, this is {wanted}; they should be the same"
+def _other_code(worker: str, here: object, wanted: str) -> str:
+    if isinstance(here, BaseException):  # from a worker that does not have the function
+        reason = " ".join(str(here).split())
+        return f"worker {worker} cannot load mnistcompose {wanted}: {reason}; install the same code there"
+    return f"worker {worker} has mnistcompose {here}, this process has {wanted}; install the same code there"
 
 
 @contextmanager
@@ -101,52 +106,74 @@ def cluster(
     InputError
         Dask is not installed, or the address or the files cannot be used.
     BuildError
-        No scheduler or worker answers, a worker has another version of mnistcompose, or the cluster is lost.
+        No scheduler or worker answers, a worker has other code of mnistcompose, or the connection is lost.
     """
     try:
         from distributed import Client, KilledWorker, Security
         from distributed.comm.core import CommClosedError
     except ImportError:
         raise InputError("a cluster needs Dask: pip install distributed") from None
-    where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
-    if "scheduler_file" in where and not Path(scheduler).is_file():
-        raise InputError(f"{scheduler}: neither an address such as tcp://host:8786 nor a scheduler file")
+    address = scheduler_address(scheduler)
     keys = {"tls_ca_file": tls.ca, "tls_client_cert": tls.cert, "tls_client_key": tls.key} if tls else {}
     security = Security(require_encryption=bool(tls), **{name: str(path) for name, path in keys.items()})
     try:
-        client = Client(**where, security=security, timeout=_PATIENCE, set_as_default=False)
+        client = Client(address, security=security, timeout=_PATIENCE, set_as_default=False)
     except (ValueError, TypeError) as error:
         raise InputError(f"{scheduler}: {' '.join(str(error).split())}") from None
     except (OSError, RuntimeError) as error:
         raise BuildError(f"{scheduler}: no scheduler answers: {' '.join(str(error).split())}") from None
     with client:
-        _check_workers(client, scheduler)
+        _check_workers(client, scheduler, address)
         try:
             yield _Cluster(client, resources or {}), sum(client.nthreads().values())
         except KilledWorker as error:
             raise BuildError(f"{scheduler}: workers died repeatedly: {error}") from None
         except (CancelledError, CommClosedError):
-            raise BuildError(f"{scheduler}: lost; the same command goes on where it left off") from None
+            raise BuildError(f"{scheduler}: the connection was lost; the same command resumes the work") from None
 
 
-def _check_workers(client: Any, scheduler: str) -> None:
-    """Reject a cluster without workers, or with a worker of another version."""
+def _check_workers(client: Any, scheduler: str, address: str) -> None:
+    """Reject a cluster without workers, or with a worker that has other code."""
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
-        raise BuildError(f"{scheduler}: has no worker; start one with: dask worker {scheduler}") from None
-    wanted = version("mnistcompose")
-    for worker, found in client.run(version, "mnistcompose", on_error="return").items():
+        raise BuildError(f"{scheduler}: has no worker; start one with: dask worker {address}") from None
+    wanted = code_version()
+    for worker, found in client.run(code_version, on_error="return").items():
         if found != wanted:
-            raise BuildError(_other_version(worker, found if isinstance(found, str) else "not at all", wanted))
+            raise BuildError(_other_code(worker, found, wanted))
 
 
-def is_exposed(scheduler: str) -> bool:
-    """Whether the address is unencrypted and not this machine's own: anyone who can reach it can run code there."""
-    parts = urlsplit(scheduler)
-    if parts.scheme != "tcp" or parts.hostname in (None, "localhost"):
+def scheduler_address(scheduler: str) -> str:
+    """Address of a scheduler, given as that or as the file that Dask wrote.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is not a scheduler's.
+    """
+    if "://" in scheduler:
+        return scheduler
+    try:
+        return str(json.loads(Path(scheduler).read_bytes())["address"])
+    except OSError as error:
+        raise InputError(
+            f"{scheduler}: neither an address such as tcp://host:8786 nor a scheduler file: {error.strerror}"
+        ) from None
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{scheduler}: not a scheduler file: no JSON object with an 'address'") from None
+
+
+def is_exposed(address: str) -> bool:
+    """Whether a scheduler can be reached, without encryption, from beyond this machine and its private network.
+
+    Whoever reaches it can run code on its workers. A host name counts as public, because it can stand for any address.
+    """
+    parts = urlsplit(address)
+    if parts.scheme in _SAFE or parts.hostname in (None, "localhost"):
         return False
     try:
-        return not ip_address(parts.hostname).is_loopback
+        host = ip_address(parts.hostname)
     except ValueError:
         return True
+    return not (host.is_loopback or host.is_private or host.is_link_local)

@@ -19,8 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from platformdirs import user_cache_path
 
 from ..forking import at_fork
-
-_SOURCES = ("digits", "layout", "rendering")
+from ..sources import hash_sources, sources_of
 
 # A fork waits for a thread that compiles: numba's state would be unfinished in the child, and its lock closed for ever.
 at_fork(
@@ -48,13 +47,10 @@ def cached(function: Callable[..., Any]) -> Any:
 @cache
 def kernel_folder() -> Path:
     """Folder of the machine code, in NUMBA_CACHE_DIR or the user's cache, named by a hash of the kernels' sources."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for room in _SOURCES:
-        for source in sorted((Path(__file__).parents[1] / room).glob("*.py")):
-            digest.update(source.read_bytes())
+    sources = hash_sources(sources_of("digits", "layout", "rendering"))
     given = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(given) if given else user_cache_path("mnistcompose") / "kernels"
-    return base / digest.hexdigest()[:16]
+    return base / hashlib.sha256(f"{numba.__version__} {sources}".encode()).hexdigest()[:16]
 
 
 @cache

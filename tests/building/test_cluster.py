@@ -15,6 +15,7 @@ from mnistcompose.building.cluster import cluster, is_exposed
 from mnistcompose.cli import cli
 from mnistcompose.storage.manifest import read_manifest
 
+ROOT = Path(__file__).parents[2]
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 40_000, "test": 2000}
 CLI = (sys.executable, "-c", "from mnistcompose.cli import main; raise SystemExit(main())")
@@ -121,25 +122,45 @@ def test_a_restarted_scheduler_ends_the_build_which_goes_on_later(empty: Cluster
     assert json.loads(out)["digests"] == digests
 
 
-def test_a_worker_of_another_version_is_refused(empty: Cluster, tmp_path):
-    other = tmp_path / "site" / "mnistcompose-9.9.9.dist-info"
-    other.mkdir(parents=True)
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: mnistcompose\nVersion: 9.9.9\n")
-    empty.add_worker(PYTHONPATH=str(other.parent))
+def other_code(folder: Path, file: str, old: str, new: str) -> dict[str, str]:
+    """Environment of a worker whose code differs in one file."""
+    for package in ("mnistcompose", "dcl"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    shutil.copytree(ROOT / "mnistcompose" / "data", folder / "mnistcompose" / "data")
+    content = (folder / file).read_text()
+    assert old in content
+    (folder / file).write_text(content.replace(old, new))
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("mnistcompose/__init__.py", '"0.1.0"', '"9.9.9"', r"has mnistcompose 9\.9\.9.*0\.1\.0"),
+        ("mnistcompose/digits/bank.py", "INK = ", "INK = 1 + ", r"has mnistcompose 0\.1\.0 \(code .*0\.1\.0 \(code "),
+        (
+            "mnistcompose/sources.py",
+            "def code_version",
+            "def other",
+            r"cannot load mnistcompose 0\.1\.0 \(code .*: .*code_v",
+        ),
+    ],
+)
+def test_a_worker_of_other_code_is_refused(empty: Cluster, tmp_path, file, old, new, told):
+    empty.add_worker(**other_code(tmp_path / "site", file, old, new))
     empty.ready(1)
-    with pytest.raises(BuildError, match=r"9\.9\.9.*0\.1\.0"), cluster(empty.address):
+    with pytest.raises(BuildError, match=told) as raised, cluster(empty.address):
         pass
+    assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "x").exists()
 
 
-def test_a_worker_of_another_version_that_joins_is_refused(empty: Cluster, tmp_path):
-    other = tmp_path / "site" / "mnistcompose-9.9.9.dist-info"
-    other.mkdir(parents=True)
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: mnistcompose\nVersion: 9.9.9\n")
+def test_a_worker_of_other_code_that_joins_is_refused(empty: Cluster, tmp_path):
+    other = other_code(tmp_path / "site", "mnistcompose/__init__.py", '"0.1.0"', '"9.9.9"')
     good = empty.add_worker()
     empty.ready(1)
     with cluster(empty.address) as (executor, threads):
-        empty.add_worker(PYTHONPATH=str(other.parent))
+        empty.add_worker(**other)
         empty.ready(2)
         good.kill()
         with pytest.raises(BuildError, match=r"worker tcp://.* has mnistcompose 9\.9\.9"):
@@ -168,7 +189,7 @@ def test_a_worker_without_the_digits_is_named(three: Cluster, tmp_path):
 def test_a_grid_of_runs_is_the_same_on_a_cluster(three: Cluster, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     spec = tmp_path / "tiny.yaml"
-    bundled = Path(__file__).parents[2] / "specs" / "MNIST-II-01.yaml"
+    bundled = ROOT / "specs" / "MNIST-II-01.yaml"
     spec.write_text(bundled.read_text().replace("MNIST-II-01", "tiny") + "train: 1000\ntest: 500\n")
     monkeypatch.chdir(tmp_path)
     options = ["compare", str(spec), "--models", "baseline", "--epochs", "1", "--csv"]
@@ -187,6 +208,7 @@ def test_a_grid_of_runs_is_the_same_on_a_cluster(three: Cluster, tmp_path, monke
     [
         ("tcp://127.0.0.1:9", BuildError, "tcp://127.0.0.1:9: no scheduler"),
         ("nowhere.json", InputError, "nowhere.json: neither an address"),
+        (__file__, InputError, "test_cluster.py: not a scheduler file"),
         ("nope://x", InputError, "nope://x"),
     ],
 )
@@ -208,13 +230,37 @@ def test_a_cluster_without_workers(empty: Cluster, monkeypatch):
         ("tcp://127.0.0.1:8786", False),
         ("tcp://localhost:8786", False),
         ("tcp://[::1]:8786", False),
-        ("tls://10.0.0.1:8786", False),
-        ("tcp://10.0.0.1:8786", True),
+        ("tcp://10.0.0.1:8786", False),
+        ("tcp://[fd00::1]:8786", False),
+        ("tcp://169.254.3.4:8786", False),
+        ("tcp://[fe80::1%25eth0]:8786", False),
+        ("tcp://8.8.8.8:8786", True),
+        ("tcp://172.32.0.1:8786", True),
+        ("tcp://[2600::1]:8786", True),
+        ("ucx://8.8.8.8:8786", True),
+        ("ws://8.8.8.8:8786", True),
+        ("tls://8.8.8.8:8786", False),
+        ("wss://8.8.8.8:8786", False),
         ("tcp://node7:8786", True),
     ],
 )
 def test_addresses_that_anyone_may_reach(address, exposed):
     assert is_exposed(address) is exposed
+
+
+@pytest.mark.parametrize(("address", "warned"), [("tcp://8.8.8.8:8786", True), ("tls://8.8.8.8:8786", False)])
+def test_a_public_address_draws_one_warning_also_from_a_file(address, warned, tmp_path, monkeypatch):
+    def no_cluster(*_):
+        raise BuildError("not reached")
+
+    monkeypatch.setattr("mnistcompose.building.cluster.cluster", no_cluster)
+    file = tmp_path / "scheduler.json"
+    file.write_text(json.dumps({"type": "Scheduler", "address": address}))
+    for given in (address, str(file)):
+        result = CliRunner().invoke(cli, ["build", "MNIST-II-01", "--scheduler", given, "--out", str(tmp_path / "x")])
+        assert str(result.exception) == "not reached"
+        lines = result.stderr.splitlines()
+        assert [line.startswith(f"warning: {address} has no encryption") for line in lines] == [True] * warned
 
 
 # --- encryption -----------------------------------------------------------------------------------------------------
