@@ -9,6 +9,8 @@ from click.shell_completion import CompletionItem
 
 from mnistcompose.arguments import here
 
+from mnistcompose.arguments import here
+
 Command = Callable[..., Any]
 
 

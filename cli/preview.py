@@ -6,6 +6,7 @@ import click
 
 from mnistcompose.digits.source import DigitSource
 
+from .desktop import has_desktop, open_file, open_option
 from .options import LocalPath
 from .shared import digits_options
 
@@ -18,6 +19,7 @@ from .shared import digits_options
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
 @digits_options
+@open_option("the picture")
 def preview(
     names: tuple[str, ...],
     every: bool,
@@ -26,6 +28,7 @@ def preview(
     cols: int | None,
     seed: int | None,
     digits: DigitSource,
+    opens: bool | None,
 ) -> None:
     """Draw a contact sheet of the bundled layout NAME, of a layout FILE, or of the dataset in DIR.
 
@@ -52,3 +55,5 @@ def preview(
             datasets.append(compose_samples(load_spec(name), rows * cols, seed or 0, digits))
     save(sheet(datasets[0], cols) if alone else overview(datasets, cols), out)
     click.echo(out)
+    if has_desktop() if opens is None else opens:
+        open_file(out)

@@ -6,6 +6,7 @@ import click
 
 from mnistcompose.digits.source import DigitSource
 
+from .desktop import has_desktop, open_option, opened_page
 from .options import LocalPath
 from .shared import digits_options
 
@@ -26,10 +27,10 @@ slots:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
 )
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@open_option("the page in the browser", " /--no-browser")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Data seed to show.")
 @digits_options
-def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, seed: int, digits: DigitSource) -> None:
+def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, seed: int, digits: DigitSource) -> None:
     """Design a layout in the browser: the bundled layout NAME, the one in FILE, or a new one.
 
     The page is served on this machine only, and shows 64 samples after every change. Only 'Save' writes a file, the
@@ -45,13 +46,15 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
         if (error.name or "").partition(".")[0] == "mnistcompose":
             raise
         raise InputError(f"the studio needs {error.name}: pip install starlette uvicorn ruamel.yaml") from None
+    from contextlib import ExitStack, suppress
     from secrets import token_urlsafe
 
+    from mnistcompose.arguments import here
     from mnistcompose.layout.names import bundled_names, read_source
     from mnistcompose.layout.reading import parse_spec
 
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
-    opened = Path(spec) if spec and spec not in bundled_names() else None
+    opened = here(spec) if spec and spec not in bundled_names() else None
     file = save or opened
     if save and (save.suffix not in (".yaml", ".yml") or not save.parent.is_dir()):
         raise InputError(f"--save {save}: should be a name that ends in .yaml, in an existing folder")
@@ -61,14 +64,17 @@ def studio(spec: str | None, save: Path | None, port: int, no_browser: bool, see
     on_disk = content if opened and target == opened.resolve() else None
     draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk)
     compose_samples(parse_spec(_START), 0, 0, digits)  # reads the digits and loads the kernel, so that no click is slow
-    with listen(port) as listener:
+    with listen(port) as listener, ExitStack() as until_the_end:
         port, token = listener.getsockname()[1], token_urlsafe(16)
         address = f"http://127.0.0.1:{port}/?token={token}"
 
         def started() -> None:
-            click.echo(f"{address}\nCtrl-C ends the studio")
-            if not no_browser:
-                _open(address)
+            click.echo(address)
+            if has_desktop() if opens is None else opens:
+                click.echo("The browser opens this page; if it does not appear, open the address yourself.")
+                with suppress(OSError):
+                    until_the_end.enter_context(opened_page(address))
+            click.echo("Ctrl-C ends the studio.")
 
         serve(make_app(draft, port, token), listener, started)
 
@@ -80,11 +86,3 @@ def _decoded(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 text: byte {error.start + 1} is {content[error.start]:#04x}") from None
-
-
-def _open(address: str) -> None:
-    """Open the page in a thread, because some browsers return only when they are closed."""
-    import webbrowser
-    from threading import Thread
-
-    Thread(target=webbrowser.open, args=[address], daemon=True).start()

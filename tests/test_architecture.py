@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = ("mnistcompose", *(f"mnistcompose.{name}" for name in ("errors", "arguments", "forking", "quantities", "sources")))
+BASE = (
+    "mnistcompose",
+    *(f"mnistcompose.{name}" for name in ("errors", "arguments", "forking", "quantities", "sources")),
+)
 ROOMS = {  # each may import itself, the rooms that it names, and BASE
     "mnistcompose.layout": (),
     "mnistcompose.digits": (),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..arguments import here
 from ..errors import BuildError, InputError
 from ..sources import code_version
 
@@ -155,7 +156,7 @@ def scheduler_address(scheduler: str) -> str:
     if "://" in scheduler:
         return scheduler
     try:
-        return str(json.loads(Path(scheduler).read_bytes())["address"])
+        return str(json.loads(here(scheduler).read_bytes())["address"])
     except OSError as error:
         raise InputError(
             f"{scheduler}: neither an address such as tcp://host:8786 nor a scheduler file: {error.strerror}"

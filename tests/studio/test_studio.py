@@ -31,6 +31,7 @@ from strategies import specs
 
 from mnistcompose import DigitSource, draw, load_digits, load_spec, spec_names
 from mnistcompose.cli import cli, main
+from mnistcompose.cli.desktop import opened_page
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import read_source
 from mnistcompose.layout.reading import dump_spec, parse_spec, read_fields
@@ -499,6 +500,16 @@ def test_a_slider_changes_the_pictures_and_the_text_and_is_saved(browser, tmp_pa
         again.until(lambda: again.picture() == shown)
         assert again.text() == saved
         assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_the_page_that_a_desktop_opens_leads_to_the_studio(browser, address, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with opened_page(address):
+        WebDriverWait(browser, 30).until(lambda _: opened)
+        page = Page(browser, opened[0])
+        assert browser.current_url == address
+        assert len(page.labels()) == 64
 
 
 def test_the_labels_on_the_page_are_those_of_the_dataset(page):
