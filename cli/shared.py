@@ -102,10 +102,14 @@ def print_table(
 _PEM = LocalPath(exists=True, dir_okay=False)
 
 cluster_options = together(
-    click.option("--scheduler", metavar="ADDRESS|FILE", help="Run on this Dask cluster, as in tcp://host:8786."),
-    click.option("--tls-ca", type=_PEM, help="Encrypt the connection: the authority's certificate, in PEM format."),
-    click.option("--tls-cert", type=_PEM, help="This client's certificate, in PEM format."),
-    click.option("--tls-key", type=_PEM, help="This client's key, in PEM format."),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="Run on the Dask cluster with this scheduler, as in tcp://host:8786.",
+    ),
+    click.option("--tls-ca", type=_PEM, help="Certificate of the authority, for an encrypted connection; PEM."),
+    click.option("--tls-cert", type=_PEM, help="Certificate of this client; PEM."),
+    click.option("--tls-key", type=_PEM, help="Key of this client; PEM."),
 )
 
 
@@ -121,7 +125,7 @@ def on_cluster(
     given = [path for path in (tls_ca, tls_cert, tls_key) if path]
     if scheduler is None:
         if given or resources:
-            raise click.UsageError("--tls-ca, --tls-cert, --tls-key and --resource are for a --scheduler")
+            raise click.UsageError("--tls-ca, --tls-cert, --tls-key and --resource need --scheduler")
         yield None, None
         return
     if len(given) not in (0, 3):

@@ -25,7 +25,7 @@ slots:
 @click.argument("spec", required=False, metavar="[NAME|FILE]")
 @click.option("--save", type=LocalPath(dir_okay=False), help="The file to write.  [default: FILE, if it is one]")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0: a free one."
 )
 @open_option("the page in the browser", " /--no-browser")
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Data seed to show.")
@@ -33,7 +33,7 @@ slots:
 def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, seed: int, digits: DigitSource) -> None:
     """Design a layout in the browser: the bundled layout NAME, the one in FILE, or a new one.
 
-    The page is served on this machine only, and shows 64 samples after every change. Only 'Save' writes a file, the
+    The page is served to this machine only, and shows 64 samples after every change. Only 'Save' writes a file: the
     layout's FILE. Ctrl-C ends the studio.
     """
     from mnistcompose.errors import InputError
@@ -63,7 +63,7 @@ def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, s
         read_target(target)  # reports a file that cannot be saved before any work is done
     on_disk = content if opened and target == opened.resolve() else None
     draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk)
-    compose_samples(parse_spec(_START), 0, 0, digits)  # reads the digits and loads the kernel, so that no click is slow
+    compose_samples(parse_spec(_START), 0, 0, digits)  # loads digits and kernel, so that the first click is not slow
     with listen(port) as listener, ExitStack() as until_the_end:
         port, token = listener.getsockname()[1], token_urlsafe(16)
         address = f"http://127.0.0.1:{port}/?token={token}"

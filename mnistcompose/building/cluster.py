@@ -16,7 +16,7 @@ from ..errors import BuildError, InputError
 from ..sources import code_version
 
 _SAFE = ("tls", "wss", "inproc")  # Dask's protocols that are encrypted, or stay in one process
-_PATIENCE = 20  # seconds that a scheduler, and its first worker, may take to answer
+_PATIENCE = 20  # seconds to wait for the scheduler, and for its first worker
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Tls:
 class _Cluster(Executor):
     """A Dask client as an executor.
 
-    Dask's own executor (`Client.get_executor`) leaves a future waiting for ever if the scheduler is lost before its
-    result is fetched. Errors of this one also name the worker.
+    With Dask's own executor (`Client.get_executor`), a future waits forever if the scheduler is lost before its result
+    is fetched. Errors of this executor also name the worker.
     """
 
     def __init__(self, client: Any, resources: Mapping[str, float]) -> None:
@@ -138,7 +138,7 @@ def _check_workers(client: Any, scheduler: str, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
-        raise BuildError(f"{scheduler}: has no worker; start one with: dask worker {address}") from None
+        raise BuildError(f"{scheduler}: the cluster has no worker; start one with: dask worker {address}") from None
     wanted = code_version()
     for worker, found in client.run(code_version, on_error="return").items():
         if found != wanted:

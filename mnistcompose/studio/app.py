@@ -172,7 +172,9 @@ async def _body(request: Request) -> bytes:
 
 async def _too_large(*_: object) -> Response:
     return PlainTextResponse(
-        f"more than {MAX_BODY >> 10} KiB; a layout is a short text", 413, headers={"Connection": "close"}
+        f"the request is larger than {MAX_BODY >> 10} KiB; a layout is a short text",
+        413,
+        headers={"Connection": "close"},
     )
 
 
@@ -183,7 +185,7 @@ async def _not_understood(_: Request, error: ValidationError) -> Response:
 
 
 async def _gone(*_: object) -> Response:
-    return Response(status_code=400)  # the client is gone and reads nothing
+    return Response(status_code=400)  # nobody reads it
 
 
 # --- the answers ----------------------------------------------------------------------------------------------------
@@ -237,15 +239,15 @@ def _plain(value: Any) -> Any:
 def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
     """Write the file that the user named; return the HTTP status, and a line for the user."""
     if draft.target is None:
-        return 409, "no file was named: start the studio with --save FILE"
+        return 409, "not saved: no file was named; start the studio with --save FILE"
     try:
         parse_spec(wanted.text, draft.name)
     except InputError:
-        return 422, "not saved: the layout has errors, and the file stays as it is"
+        return 422, "not saved: the layout has errors; the file is unchanged"
     content = wanted.text.encode()
     try:
         if not wanted.replace and read_target(draft.target) != draft.on_disk:
-            return 409, f"{draft.target.name} on the disk is not what was opened here; save again to replace it"
+            return 409, f"not saved: another program has changed {draft.target.name}; save again to replace it"
         write_file(draft.target, content)
     except BuildError as error:
         return 500, str(error)

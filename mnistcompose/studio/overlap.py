@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_INKED = 48  # of a mask's 255: with it, the shares are on average those of the canvas
+_INKED = 48  # least value of ink in a mask; with 48 of 255, the mean share is that of the canvas
 
 
 def overlap(masks: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of each sample's ink that two digits or more cover.
+    """Compute the share of each sample's ink that two digits or more cover.
 
     Parameters
     ----------

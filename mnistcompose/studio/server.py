@@ -15,12 +15,12 @@ def listen(port: int) -> socket:
     Raises
     ------
     InputError
-        Another program uses the port, or this user may not.
+        Another program uses the port, or this user may not listen on it.
     """
     try:
         return create_server(("127.0.0.1", port))
     except OSError as error:
-        raise InputError(f"--port {port}: {error.strerror or error}; 0 takes a free one") from None
+        raise InputError(f"--port {port}: {error.strerror or error}; --port 0 takes a free port") from None
 
 
 def serve(app: ASGIApp, listener: socket, started: Callable[[], None]) -> None:

@@ -33,7 +33,7 @@ def revise(text: str, fields: Mapping[str, Any]) -> str:
     try:
         written = dump_fields(fields)
     except RecursionError:
-        raise InputError("nested too deeply for a layout") from None
+        raise InputError("the fields are nested too deeply for a layout") from None
     if max(len(text), len(written)) > MAX_KEPT:
         return written
     try:

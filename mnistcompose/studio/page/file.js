@@ -45,7 +45,7 @@ async function copy() {
     await navigator.clipboard.writeText(command.textContent);
     say(isSaved() ? "copied" : "copied; it builds the file as last saved");
   } catch {
-    getSelection().selectAllChildren(command); // the browser does not let us: Ctrl-C will
+    getSelection().selectAllChildren(command); // the browser does not allow it, but it allows Ctrl-C
     say("press Ctrl-C to copy");
   }
 }

@@ -38,13 +38,13 @@ export function showSamples(samples) {
   tiles.forEach(({ tile, caption }, index) => {
     caption.className = far ? "far" : "";
     caption.replaceChildren(...digits[index].map(coloredDigit));
-    tile.title = `sample ${samples.first + index}, ${percent(overlap[index])} of the ink under two digits`;
+    tile.title = `sample ${samples.first + index}, ${percent(overlap[index])} of the ink lies under two digits or more`;
   });
   const mean = overlap.reduce((sum, share) => sum + share, 0) / COUNT;
   const fact = (name, value) => element("span", {}, name, element("b", { textContent: value }));
   const classes = samples.classes.toLocaleString("en");
   $("facts").replaceChildren(fact("Overlap ", percent(mean)), " · ", fact("Classes ", classes));
-  $("facts").title = "Overlap: the share of ink that lies under two digits or more, mean of these 64 samples";
+  $("facts").title = "Overlap: share of the ink that lies under two digits or more, mean of these 64 samples";
 }
 
 function coloredDigit(digit, slot) {
