@@ -9,8 +9,6 @@ from click.shell_completion import CompletionItem
 
 from mnistcompose.arguments import here
 
-from mnistcompose.arguments import here
-
 Command = Callable[..., Any]
 
 

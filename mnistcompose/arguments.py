@@ -34,22 +34,6 @@ def is_clutter(name: str) -> bool:
     return name in _CLUTTER or name.startswith("._")
 
 
-def here(path: str | os.PathLike[str]) -> Path:
-    """Make a path of this machine; a leading ~ is the user's home.
-
-    Raises
-    ------
-    InputError
-        It is a URL, or the home of an unknown user.
-    """
-    if "://" in (text := os.fspath(path)):
-        raise InputError(f"{text}: a URL; give a file or folder of this machine")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{text}: {error}") from None
-
-
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Convert an integer of any type, such as NumPy's, to int; reject floats, booleans and values out of range.
 
