@@ -569,6 +569,25 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(page):
     assert page.driver.execute_script(script) == [[], 0, 0]
 
 
+@pytest.mark.parametrize("width", [500, 1000, 1280])
+def test_nothing_is_cut_off_or_scrolled_sideways(page, width):
+    script = """
+        const [root, header] = [document.scrollingElement, document.querySelector('header')];
+        const [above, below] = [0, header.getBoundingClientRect().bottom];
+        const places = [...header.children].map((e) => e.getBoundingClientRect());
+        const outside = places.filter(({ top, bottom }) => top < above || bottom > below);
+        return [root.scrollWidth - root.clientWidth, outside.length];
+    """
+    before = page.driver.get_window_size()
+    try:
+        page.driver.set_window_size(width, 800)
+        for name in ("file", "status"):
+            page.driver.execute_script(f"document.getElementById('{name}').textContent += ' and more'.repeat(10)")
+        assert page.driver.execute_script(script) == [0, 0]
+    finally:
+        page.driver.set_window_size(before["width"], before["height"])
+
+
 def test_the_build_command_has_the_seed_that_is_shown(page):
     page.write("#seed", "7")
     page.until(lambda: page.find("#command").text == "mnistcompose build mine.yaml --seed 7")
