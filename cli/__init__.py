@@ -84,7 +84,7 @@ def main(args: list[str] | None = None) -> Any:
         signal.signal(signal.SIGTERM, _terminate)
     _show_notes()
     called = set(sys.argv[1:2] if args is None else args[:1])
-    stopped = "stopped; the same command goes on where it left off" if called & _RESUMABLE else "stopped"
+    stopped = "stopped; run the same command again to resume" if called & _RESUMABLE else "stopped"
     try:
         result = cli.main(args, prog_name="mnistcompose", standalone_mode=False)
         if sys.stdout:

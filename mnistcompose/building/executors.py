@@ -76,7 +76,7 @@ def _run(
                 running.remove(future)
                 note(future.result())
     except BrokenExecutor as error:
-        raise BuildError(f"a worker died ({error}); the same command goes on where it left off") from None
+        raise BuildError(f"a worker died ({error}); run the same command again to resume") from None
     finally:
         for future in running:
             future.cancel()

@@ -230,7 +230,7 @@ def test_a_signal_to_the_parent_alone_ends_a_grid_at_once(folder: Path, tmp_path
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == code
-        assert err.strip().splitlines()[-1] == "mnistcompose: stopped; the same command goes on where it left off"
+        assert err.strip().splitlines()[-1] == "mnistcompose: stopped; run the same command again to resume"
 
 
 def test_a_process_pool_shares_the_cores() -> None:

@@ -495,7 +495,7 @@ def test_events_are_those_of_the_run_once(kept, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             main(command)
     assert [event.step for event in events(log).Scalars("error/test")] == [1, 2]
-    for _ in range(2):  # goes on; is stored already
+    for _ in range(2):  # resumes; is stored already
         main(command)
         found = events(log)
         history = json.loads((tmp_path / "runs/MNIST-II-01/A2-0/run.json").read_text())["history"]
