@@ -50,7 +50,7 @@ def verify(folders: tuple[Path, ...], render: int | None, digits: DigitSource, a
             click.echo(problem, err=True)
         if report.ok:
             rendered = f", {report.rendered:,} rendered again" if report.rendered else ""
-            published = ", as published" if report.published else ""
+            published = ", as published" if report.published else "; no published digests to compare with"
             click.echo(f"{folder}: {report.images:,} images are fine{rendered}{published}")
     if not good:
         raise click.exceptions.Exit(1)

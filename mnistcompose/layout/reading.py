@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from .model import LayoutSpec
 from .problems import LayoutError, Problem, explain_all
