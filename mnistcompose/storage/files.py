@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from uuid import uuid4
 
 from ..errors import BuildError
@@ -42,6 +43,8 @@ _CLIENTS = {"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "azure"}  #
 def write_file(path: Path, content: bytes | Pieces) -> None:
     """Write a file that appears under its name only when it is complete, on the disk or in the store.
 
+    A file that it replaces passes on its permissions.
+
     Raises
     ------
     BuildError
@@ -53,6 +56,8 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
         try:
             if is_local(path):
                 with temporary.open("xb") as file:
+                    if path.exists():
+                        temporary.chmod(S_IMODE(path.stat().st_mode))
                     for piece in pieces:
                         file.write(piece)
                     file.flush()

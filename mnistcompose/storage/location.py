@@ -6,6 +6,7 @@ A folder is a `pathlib.Path`; from a URL such as `s3://bucket/data`, universal_p
 import os
 from pathlib import Path
 from typing import cast
+from urllib.request import url2pathname
 
 from platformdirs import user_cache_path
 
@@ -26,13 +27,17 @@ def locate(where: str | Path) -> Path:
     Raises
     ------
     InputError
-        The URL's scheme is unknown, its package is not installed, or the archive that it names is missing.
+        The URL's scheme is unknown, its package is not installed, the archive that it names is missing, or a file's URL
+        names another machine.
     """
     if not isinstance(where, str) or "://" not in where:
         return here(where) if isinstance(where, str | Path) else where
     scheme, _, rest = where.partition("://")
-    if scheme == "file":
-        return here(rest)
+    if scheme.lower() == "file":
+        host, slash, place = rest.partition("/")
+        if host.lower() not in ("", "localhost") or not slash:
+            raise InputError(f"{where}: a file's URL is file:///folder or file://localhost/folder, on this machine")
+        return here(url2pathname(slash + place))
     try:
         from upath import UPath
 
