@@ -102,7 +102,7 @@ class Manifest(_Entry):
     spec: dict[str, Any] = Field(description="the layout, defaults left out")
     spec_digest: Digest
     digits_digest: Digest
-    classes: int = Field(ge=1, le=255)
+    classes: int = Field(ge=1, le=255)  # 255 is a digit that is absent; of 256 classes, labels would be wrong
     seed: int = Field(ge=0, le=2**63 - 1)
     shard_size: int = Field(ge=BLOCK, le=MAX_SHARD, multiple_of=BLOCK)
     compression: Compression

@@ -16,13 +16,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from idx_files import PUBLISHED_MD5, digits, idx, mnist_like, write
 
-from mnistcompose import DigitBank, DigitSource, InputError, build, draw, load_digits, load_spec, verify
+from mnistcompose import BuildError, DigitBank, DigitSource, InputError, build, draw, load_digits, load_spec, verify
 from mnistcompose.building.config import make_config
 from mnistcompose.cli import cli
 from mnistcompose.digits import bank as bank_module
 from mnistcompose.digits.ink import INK, dark_on_light
 from mnistcompose.rendering.crops import crops
 from mnistcompose.rendering.render import cut_normals
+from mnistcompose.storage.manifest import MANIFEST, manifest_bytes, read_manifest
 
 TRAIN, TRAIN_LABELS, TEST, TEST_LABELS = PUBLISHED_MD5
 SET = mnist_like(digits(40), digits(20, seed=1))
@@ -436,3 +437,11 @@ def test_the_command_takes_what_the_function_takes(tmp_path):
     assert "dark ink" in str(run.exception)
     run = CliRunner().invoke(cli, ["preview", SPEC.name, "-o", str(tmp_path / "x.png"), *options])
     assert run.exit_code == 0, run.output
+
+
+def test_a_stored_dataset_of_256_classes_is_refused(tmp_path):
+    build(SPEC, tmp_path, train=1000, test=0)
+    changed = read_manifest(tmp_path).model_copy(update={"classes": 256})
+    (tmp_path / MANIFEST).write_bytes(manifest_bytes(changed))
+    with pytest.raises(BuildError, match=r"manifest.json: classes: .* 255"):
+        read_manifest(tmp_path)
