@@ -244,6 +244,8 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> d
 
     def blocks(split: SplitName) -> list[str]:
         count = getattr(spec, split)
+        if not count:
+            return []  # of a digit set that may lack this split
         bank = load_digits(split, digits)
 
         def piece(start: int) -> tuple[str, ...]:

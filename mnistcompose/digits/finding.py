@@ -74,6 +74,7 @@ _KNOWN = {
     for name in names
 }
 _SUFFIXES = ("", ".gz", ".xz")
+_PLAUSIBLE = re.compile(r"idx|ubyte", re.IGNORECASE)
 
 _Files = dict[str, Path]  # by the usual spelling of their names
 
@@ -152,6 +153,8 @@ def _files(folder: Path, top: bool) -> _Files:
 def _entries(folder: Path) -> Iterator[Path]:
     """Files of a folder, and of those folders in it that have the name of their file, as in Kaggle's downloads."""
     for entry in folder.iterdir() if folder.is_dir() else ():
+        if not _PLAUSIBLE.search(entry.name):
+            continue  # a folder may hold a million other files
         if entry.is_file():
             yield entry
         elif _stem(entry) in _KNOWN and entry.is_dir():

@@ -18,6 +18,7 @@ from idx_files import PUBLISHED_MD5, digits, idx, mnist_like, write
 
 from mnistcompose import BuildError, DigitBank, DigitSource, InputError, build, draw, load_digits, load_spec, verify
 from mnistcompose.building.config import make_config
+from mnistcompose.building.verify import make_digests
 from mnistcompose.cli import cli
 from mnistcompose.digits import bank as bank_module
 from mnistcompose.digits.ink import INK, dark_on_light
@@ -195,6 +196,8 @@ def test_a_set_of_one_split_builds_that_split(tmp_path, there):
     report = verify(out, digits=folder, rerender=-1)
     assert report.ok
     assert report.rendered == 1000
+    digests = make_digests(SPEC.model_copy(update={there: 1000, other: 0}), digits=folder)
+    assert digests == {split: entry.digest for split, entry in read_manifest(out).splits.items()}
     run = CliRunner().invoke(
         cli, ["build", SPEC.name, "--digits", str(folder), f"--{there}", "1000", f"--{other}", "0", "--dry-run"]
     )
