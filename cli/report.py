@@ -57,7 +57,7 @@ def report(
     records = read_records(results, PLACES)
     if not records:
         raise InputError(f"{results}: holds no runs; mnistcompose compare DATASETS --out {results} makes some")
-    if digits is not None:
+    if digits.folder is not None:
         load_digits("test", digits)  # refuses a folder without digits, which would pass for other digits later
     known = [*map(load_spec, bundled_names()), *map(load_spec, layouts)]
     gathered = make_report(records, root=results, layouts=known, digits=digits, title=title)
