@@ -11,6 +11,7 @@ import pytest
 
 from mnistcompose.cli import cli
 from mnistcompose.cli.options import LocalPath
+from mnistcompose.rendering.compiled import kernel_folder
 
 CLI = (sys.executable, "-c", "from mnistcompose.cli import main; raise SystemExit(main())")
 
@@ -37,7 +38,8 @@ def test_every_path_expands_the_home(tmp_path: Path):
 
 
 def test_the_home_is_not_a_folder_named_tilde(tmp_path: Path):
-    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    kernels = {"NUMBA_CACHE_DIR": str(kernel_folder().parent)}  # not compiled again in the new home
+    home = {**os.environ, **kernels, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     (tmp_path / "work").mkdir()
     options = {"env": home, "cwd": tmp_path / "work"}
     built = run("build", "MNIST-II-01", "--out=~/x", "--train=1000", "--test=0", **options)

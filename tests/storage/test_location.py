@@ -9,6 +9,8 @@ from clusters import Cluster
 from mnistcompose import BuildError, InputError, ShardedDigits, build, export, load_digits, load_spec, verify
 from mnistcompose.building import build as builder
 from mnistcompose.building.cluster import cluster
+from mnistcompose.rendering.compiled import kernel_folder
+from mnistcompose.storage.files import failing
 from mnistcompose.storage.location import cache_folder, is_local, locate
 from mnistcompose.storage.manifest import read_manifest
 
@@ -140,18 +142,18 @@ def _no_mode(pipe_file):
     return replaced
 
 
-def test_a_build_stops_when_another_one_replaces_it(url):
-    """With --force, in the middle: the first one says so, and what the second one made is whole."""
-    later = []
+@pytest.mark.parametrize("moment", [1, 6])
+def test_a_build_stops_when_another_one_replaces_it(url, moment):
+    """With --force, after the first or the last shard: the first build says so, and what the second made is whole."""
+    calls, later = [], []
 
     def replace_it(_: int) -> None:
-        if not later:
+        calls.append(1)
+        if len(calls) == moment:
             later.append(outcome(url, 2, force=True))
 
-    assert (
-        "build.json: another build has begun there meanwhile: seed is 2 there, and 1 in this build"
-        in outcome(url, 1, workers=1, progress=replace_it)[1]
-    )
+    _, told = outcome(url, 1, workers=1, progress=replace_it)
+    assert "build.json: another build has begun there meanwhile: seed is 2 there, and 1 in this build" in told
     assert later == [(2, "")]
     assert verify(url, rerender=20).problems == ()
 
@@ -260,6 +262,7 @@ def test_what_can_only_be_read_is_no_place_for_a_build(url):
 
 
 def test_the_home_is_found_wherever_a_path_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(kernel_folder().parent))  # not compiled again in the new home
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert locate("~/x") == locate(Path("~/x")) == locate("file://~/x") == tmp_path / "x"
@@ -275,6 +278,14 @@ def test_the_home_is_found_wherever_a_path_is_taken(tmp_path, monkeypatch):
         build(SPEC, "~/z", digits="~/none")
     with pytest.raises(InputError, match="nobody-of-this-name"):
         locate("~nobody-of-this-name/x")
+
+
+def test_what_a_store_cannot_do_is_told_in_one_line():
+    told = r"memory://x/y: cannot write: there is no way to do that there\Z"
+    with pytest.raises(BuildError, match=told), failing("write", locate("memory://x/y")):
+        raise NotImplementedError
+    with pytest.raises(NotImplementedError), failing("write", Path("x")):
+        raise NotImplementedError
 
 
 def test_folders_stay_paths(tmp_path):

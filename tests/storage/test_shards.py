@@ -377,6 +377,19 @@ def sealed(fields: dict) -> bytes:
     return json.dumps({**fields, "digest": digest}).encode()
 
 
+def many_labels(fields: dict) -> None:
+    spec = {**fields["spec"], "slots": [{"center": [float(place), 0.0]} for place in range(9)]}
+    fields.update(classes=256, spec=spec, spec_digest=LayoutSpec.model_validate(spec).digest)
+
+
+def one_uneven_shard(fields: dict) -> None:
+    train = fields["splits"]["train"]
+    (first, _) = train["shards"]
+    first["name"] = shard_name("train", 0, 1)
+    train.update(shards=[first], count=2000, digest=split_digest(first["blocks"]))
+    fields["shard_size"] = 2500
+
+
 def edits() -> dict:
     def at(fields: dict) -> dict:
         return fields["splits"]["train"]
@@ -402,7 +415,8 @@ def edits() -> dict:
         "one split": lambda f: f["splits"].pop("test"),
         "names": lambda f: at(f)["shards"][0].update(name="train-00000-of-00003.h5"),
         "place": lambda f: at(f)["shards"][0].update(split="test"),
-        "labels": lambda f: f.update(classes=256, spec={**f["spec"], "slots": [{"center": [0, 0]}] * 9}),
+        "labels": many_labels,
+        "uneven shard size": one_uneven_shard,
     }
 
 
