@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .layout.model import LayoutSpec
     from .layout.names import load_spec, spec_names
     from .rendering.draws import Draws, draw
+    from .storage.columns import ArraySource, arrays
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ if not (_HERE / "specs").is_dir():  # a checkout, where cli/ and specs/ lie next
     __path__.append(str(_HERE.parent))
 
 _HOME = {
+    "ArraySource": "storage.columns",
     "BlockShuffle": "datasets.shuffle",
     "BuildError": "errors",
     "BuildReport": "building.build",
@@ -44,6 +46,7 @@ _HOME = {
     "MNISTCompose": "datasets.vision",
     "ShardedDigits": "datasets.sharded",
     "VerifyReport": "building.verify",
+    "arrays": "storage.columns",
     "build": "building.build",
     "draw": "rendering.draws",
     "export": "exporting.export",
@@ -56,6 +59,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ArraySource",
     "BlockShuffle",
     "BuildError",
     "BuildReport",
@@ -70,6 +74,7 @@ __all__ = [
     "MNISTCompose",
     "ShardedDigits",
     "VerifyReport",
+    "arrays",
     "build",
     "draw",
     "export",
