@@ -137,7 +137,7 @@ def other_code(folder: Path, file: str, old: str, new: str) -> dict[str, str]:
     ("file", "old", "new", "told"),
     [
         ("mnistcompose/__init__.py", '"0.1.0"', '"9.9.9"', r"has mnistcompose 9\.9\.9.*0\.1\.0"),
-        ("mnistcompose/digits/bank.py", "INK = ", "INK = 1 + ", r"has mnistcompose 0\.1\.0 \(code .*0\.1\.0 \(code "),
+        ("mnistcompose/digits/ink.py", "INK = ", "INK = 1 + ", r"has mnistcompose 0\.1\.0 \(code .*0\.1\.0 \(code "),
         (
             "mnistcompose/sources.py",
             "def code_version",

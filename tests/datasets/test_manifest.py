@@ -38,7 +38,7 @@ def test_shards_of_another_key_are_not_read(tmp_path: Path, compression):
     with pytest.raises(BuildError, match=r"train-0000\d-of-00003\.h5: seed is 1, in the manifest 0\Z"):
         ShardedDigits(tmp_path, "train")
     with pytest.raises(BuildError, match=r"train-00002-of-00003\.h5: seed is 1, in the manifest 0\Z"):
-        ShardedDigits(tmp_path, "train", verify=False)._load(manifest.splits["train"].shards[2])
+        ShardedDigits(tmp_path, "train", verify=False)._shards.load(2)
 
 
 def test_a_dataset_can_be_read_while_others_have_its_files_open(finished: Path):

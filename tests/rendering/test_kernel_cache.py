@@ -90,7 +90,7 @@ def test_a_change_in_any_source_of_the_kernels_names_another_folder(compiled):
     package, cache = compiled
     (kept,) = cache.iterdir()
     show = "from mnistcompose.rendering.compiled import kernel_folder; print(kernel_folder())"
-    source = package / "digits" / "bank.py"  # INK is there, and kernels inline it
+    source = package / "digits" / "ink.py"  # INK is there, and kernels inline it
     before = source.read_text()
     found = []
     for text in (before, before + "\n"):
