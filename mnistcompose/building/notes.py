@@ -45,11 +45,13 @@ def check_notes(root: Path, identity: dict[str, Any], shards: Iterable[str]) -> 
     BuildError
         There is another build's note; the same build makes the shard again.
     """
-    there = {note.name: note for note in _notes(root)}
+    if not (notes := _notes(root)):
+        return
     ours = {shard: note_path(root, identity, shard) for shard in shards}
-    others = {name: note for name, note in there.items() if name not in {note.name for note in ours.values()}}
-    lost = [shard for shard in ours if any(name.startswith(f"{shard}.") for name in others)]
-    for note in (*others.values(), *(ours[shard] for shard in lost)):
+    names = {note.name for note in ours.values()}
+    others = [note for note in notes if note.name not in names]
+    lost = [shard for shard in map(_shard_of, others) if shard in ours]
+    for note in (*others, *(ours[shard] for shard in lost)):
         note.unlink(missing_ok=True)
     if lost:
         raise BuildError(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import h5py
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnistcompose import BuildError, InputError, build, load_spec
+from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.storage.manifest import manifest_bytes, read_manifest
 
 pytest.importorskip("torch")
@@ -47,6 +47,18 @@ def test_a_dataset_can_be_read_while_others_have_its_files_open(finished: Path):
         with h5py.File(shard, **options) as one, h5py.File(finished / "train.h5", **options) as joined:
             assert (ShardedDigits(finished, "train")[:5][0][:, 0].numpy() == joined["images"][:5]).all()
             assert (one["images"][:5] == joined["images"][:5]).all()
+
+
+def test_a_dataset_can_be_read_while_others_lock_its_files(finished: Path):
+    fcntl = pytest.importorskip("fcntl")
+    expected = ShardedDigits(finished, "train")[:][1]
+    with ExitStack() as held:
+        for path in finished.glob("*.h5"):
+            fcntl.flock(held.enter_context(path.open("rb")), fcntl.LOCK_EX)
+        for check in (True, False):
+            assert (ShardedDigits(finished, "train", verify=check)[:][1] == expected).all()
+        assert verify(finished, rerender=10).ok
+        assert build(SPEC, finished, **SIZE).kept == 4
 
 
 def leaves(value: object, path: tuple = ()) -> list[tuple]:

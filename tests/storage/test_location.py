@@ -161,15 +161,33 @@ def test_a_build_stops_when_another_one_replaces_it(url, moment):
 def test_a_shard_that_another_build_has_written_over_is_made_again(url):
     """It had begun to write before it was stopped; its note says so."""
 
+    calls = []
+
     def intrude(_: int) -> None:
         root, name = locate(url), "train-00000-of-00005.h5"
-        (root / name).write_bytes(b"x")
+        calls.append(1)
+        if len(calls) < 6:
+            return
+        (root / name).write_bytes((root / name).read_bytes()[::-1])  # of the same size
         (root / "journal" / f"{name}.0123456789abcdef.json").write_bytes(b"{}")
 
     assert "train-00000-of-00005.h5: another build has written it" in outcome(url, 1, progress=intrude)[1]
     report = build(SPEC, url, seed=1, shard_size=1000, **COUNTS)
     assert report.made == 1
     assert verify(url, rerender=20).problems == ()
+
+
+def test_notes_of_an_earlier_version_cost_their_shards_only(url, here):
+    with pytest.raises(KeyboardInterrupt):
+        build(SPEC, url, shard_size=1000, workers=1, progress=stop, **COUNTS)
+    notes = [note for note in (locate(url) / "journal").iterdir() if note.suffix == ".json"]
+    assert notes
+    for note in notes:
+        old = f"{note.name.rsplit('.', 2)[0]}.json"
+        (note.parent / old).write_bytes(note.read_bytes())
+        note.unlink()
+    assert build(SPEC, url, shard_size=1000, **COUNTS).made == 6
+    assert same(locate(url), here)
 
 
 def test_a_lost_or_cut_shard_is_made_again(url, here):
