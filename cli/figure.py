@@ -171,13 +171,11 @@ def _write(out: Path, drawn: "Figure", numbers: str) -> None:
     """Write the picture and the numbers, each file atomically; the same input gives the same bytes."""
     from matplotlib import rc_context
 
-    from mnistcompose.storage.files import failing, write_file
+    from mnistcompose.storage.files import write_output
 
-    with failing("write", out):
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
         content = io.BytesIO()
         with rc_context({"svg.hashsalt": "mnistcompose"}):
             drawn.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
-        write_file(out.with_name(f"{out.name}.{kind}"), content.getvalue())
-    write_file(out.with_name(f"{out.name}.csv"), numbers.encode())
+        write_output(out.with_name(f"{out.name}.{kind}"), content.getvalue())
+    write_output(out.with_name(f"{out.name}.csv"), numbers.encode())

@@ -52,7 +52,7 @@ def report(
     from dcl.reporting.report import PLACES, make_report
     from mnistcompose.digits.bank import load_digits
     from mnistcompose.layout.names import bundled_names, load_spec
-    from mnistcompose.storage.files import failing, write_file
+    from mnistcompose.storage.files import write_output
 
     records = read_records(results, PLACES)
     if not records:
@@ -66,8 +66,6 @@ def report(
         click.echo(text, nl=False)
         return
     out = out or Path("report.md" if markdown else "report.html")
-    with failing("make the folder", out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    write_file(out, text.encode())
+    write_output(out, text.encode())
     facts = {"file": str(out), "runs": len(gathered.runs), "models": gathered.models, "datasets": gathered.datasets}
     click.echo(json.dumps(facts) if as_json else out)

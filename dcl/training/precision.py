@@ -38,5 +38,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which a network of that precision runs."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    """Return the context in which a network of that precision runs, whatever autocast the caller has set."""
+    if device.type == "meta":  # has no autocast
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

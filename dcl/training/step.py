@@ -38,9 +38,10 @@ def train_step(
     chosen = images.index_select(0, index.to(images.device)).to(index.device)  # usually both are no-ops
     batch, wanted = normalise(chosen), targets.index_select(0, index)
     optimizer.zero_grad()
-    with autocast(precision, index.device):
-        loss = loss_of(net(batch), wanted)
-    loss.backward()  # type: ignore[no-untyped-call]
+    with autocast("float32", index.device):  # a caller's autocast would reach the backward pass as well
+        with autocast(precision, index.device):
+            loss = loss_of(net(batch), wanted)
+        loss.backward()  # type: ignore[no-untyped-call]
     if max_grad_norm is not None:
         nn.utils.clip_grad_norm_(net.parameters(), max_grad_norm)
     optimizer.step()

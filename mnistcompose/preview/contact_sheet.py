@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from ..errors import InputError
 from ..rendering.draws import ABSENT
-from ..storage.files import failing, write_file
+from ..storage.files import write_output
 from .samples import Samples
 from .slot_drawing import layout_drawing
 from .style import COLORS, PAPER, SOFT, font, text_lines
@@ -126,6 +126,4 @@ def save(picture: Image.Image, path: Path) -> None:
         raise InputError(f"{path}: pictures are PNG; the name should end in .png")
     content = io.BytesIO()
     picture.save(content, "PNG", optimize=True)
-    with failing("make the folder", path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, content.getvalue())
+    write_output(path, content.getvalue())

@@ -71,6 +71,19 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
             raise
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user named, in a folder that is made if necessary; a symbolic link stays one.
+
+    Raises
+    ------
+    BuildError
+        The file cannot be written; no part of it is left.
+    """
+    with failing("make the folder", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path.resolve(), content)
+
+
 def create_file(path: Path, content: bytes) -> None:
     """Write a small file unless there is one of that name.
 

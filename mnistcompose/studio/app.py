@@ -24,7 +24,7 @@ from ..layout.model import LayoutSpec
 from ..layout.problems import LayoutError, Problem
 from ..layout.reading import parse_spec
 from ..rendering.draws import ABSENT
-from ..storage.files import write_file
+from ..storage.files import write_output
 from .guard import Guard
 from .samples import Samples, compose_samples
 from .text import revise
@@ -248,7 +248,7 @@ def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
     try:
         if not wanted.replace and read_target(draft.target) != draft.on_disk:
             return 409, f"not saved: another program has changed {draft.target.name}; save again to replace it"
-        write_file(draft.target, content)
+        write_output(draft.target, content)
     except BuildError as error:
         return 500, str(error)
     draft.on_disk, draft.text = content, wanted.text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose import InputError
-from mnistcompose.storage.files import write_file
+from mnistcompose.storage.files import write_file, write_output
 from mnistcompose.storage.location import locate
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=20)
@@ -64,3 +64,20 @@ def test_no_moment_in_which_others_may_read_what_was_private(tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", watched)
     write_file(path, b"after")
     assert modes == [0o600]
+
+
+def test_what_a_user_names_is_written_through_a_symbolic_link(tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "file").write_bytes(b"before")
+    for link, target in (("file", there / "file"), ("new", there / "new"), ("folder", there)):
+        (tmp_path / link).symlink_to(target)
+    for path, written in (
+        ("file", "file"),
+        ("new", "new"),
+        ("folder/other", "other"),
+        ("made/for/it", "../made/for/it"),
+    ):
+        write_output(tmp_path / path, b"after")
+        assert (there / written).read_bytes() == b"after"
+    assert all((tmp_path / link).is_symlink() for link in ("file", "new", "folder"))
