@@ -8,6 +8,7 @@ import click
 
 from mnistcompose.digits.source import DigitSource
 
+from .options import complete_layouts
 from .shared import Location, cluster_options, digits_options, image_bar, on_cluster
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("layouts", nargs=-1, metavar="NAME|FILE...")
+@click.argument("layouts", nargs=-1, metavar="NAME|FILE...", shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="Build all bundled datasets.")
 @click.option(
+    "-o",
     "--out",
     type=Location(),
     help="The dataset's folder, or a URL such as s3://bucket/NAME; with several datasets or --all, the folder that "

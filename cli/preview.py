@@ -1,5 +1,6 @@
 """`mnistcompose preview`: pictures of layouts and datasets."""
 
+import json
 from pathlib import Path
 
 import click
@@ -7,12 +8,12 @@ import click
 from mnistcompose.digits.source import DigitSource
 
 from .desktop import has_desktop, open_file, open_option
-from .options import LocalPath
+from .options import AS_JSON, LocalPath, complete_layouts
 from .shared import digits_options
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...")
+@click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...", shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, one card each.")
 @click.option("-o", "--out", type=LocalPath(), default="preview.png", show_default=True, help="The PNG to write.")
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
@@ -20,6 +21,7 @@ from .shared import digits_options
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
 @digits_options
 @open_option("the picture")
+@AS_JSON
 def preview(
     names: tuple[str, ...],
     every: bool,
@@ -29,6 +31,7 @@ def preview(
     seed: int | None,
     digits: DigitSource,
     opens: bool | None,
+    as_json: bool,
 ) -> None:
     """Draw a contact sheet of the bundled layout NAME, of a layout FILE, or of the dataset in DIR.
 
@@ -54,6 +57,7 @@ def preview(
         else:
             datasets.append(compose_samples(load_spec(name), rows * cols, seed or 0, digits))
     save(sheet(datasets[0], cols) if alone else overview(datasets, cols), out)
-    click.echo(out)
+    shown = [samples.spec.name for samples in datasets]
+    click.echo(json.dumps({"file": str(out), "datasets": shown}) if as_json else out)
     if has_desktop() if opens is None else opens:
         open_file(out)

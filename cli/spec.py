@@ -4,6 +4,8 @@ import json
 
 import click
 
+from .options import AS_JSON, complete_layouts
+
 
 @click.group()
 def spec() -> None:
@@ -27,8 +29,8 @@ def list_(as_json: bool) -> None:
         click.echo(f"{each.name:{width}} {each.description}")
 
 
-@spec.command()
-@click.argument("name")
+@spec.command(short_help="Print a layout.")
+@click.argument("name", shell_complete=complete_layouts)
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
     """Print the layout NAME, or the one in the file NAME, as it is written, after checking it."""
@@ -43,28 +45,35 @@ def show(name: str, as_json: bool) -> None:
         click.echo(content, nl=False)
 
 
-@spec.command()
+@spec.command(short_help="Check layout files.")
 @click.argument("files", nargs=-1, required=True)
-def check(files: tuple[str, ...]) -> None:
-    """Check layout FILES; prints one line for every problem and exits with 2 if there is one."""
+@AS_JSON
+def check(files: tuple[str, ...], as_json: bool) -> None:
+    """Check layout FILES: print one line for every problem, and exit with 2 if there is one."""
     from mnistcompose.errors import InputError
     from mnistcompose.layout.names import load_spec
+    from mnistcompose.quantities import counted
 
-    problems = 0
+    found: dict[str, list[str]] = {}
     for name in files:
+        found[name] = []
         try:
             layout = load_spec(name)
         except InputError as error:
-            problems += 1
-            click.echo(str(error), err=True)
+            found[name] = str(error).splitlines()
+            if not as_json:
+                click.echo(str(error), err=True)
         else:
-            digits = "1 digit" if len(layout.slots) == 1 else f"{len(layout.slots)} digits"
-            click.echo(f"{name}: fine; {digits}, {layout.train:,} train and {layout.test:,} test images")
-    if problems:
+            if not as_json:
+                digits, train, test = counted(len(layout.slots), "digit"), f"{layout.train:,}", f"{layout.test:,}"
+                click.echo(f"{name}: fine; {digits}, {train} train and {test} test images")
+    if as_json:
+        click.echo(json.dumps([{"file": name, "problems": problems} for name, problems in found.items()], indent=2))
+    if any(found.values()):
         raise click.exceptions.Exit(2)
 
 
-@spec.command()
+@spec.command(short_help="Print the JSON Schema of layouts.")
 def schema() -> None:
     """Print the JSON Schema of a layout file, for editors that complete and check."""
     from mnistcompose.layout.model import LayoutSpec
@@ -72,8 +81,8 @@ def schema() -> None:
     click.echo(json.dumps(LayoutSpec.model_json_schema(), indent=2))
 
 
-@spec.command()
-@click.argument("names", nargs=-1)
+@spec.command(short_help="Print the digests of datasets.")
+@click.argument("names", nargs=-1, shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="Print the digests of all bundled layouts.")
 @click.option("--seed", default=0, show_default=True, help="Data seed.")
 def digest(names: tuple[str, ...], every: bool, seed: int) -> None:

@@ -7,6 +7,7 @@ import click
 
 from mnistcompose.digits.source import DigitSource
 
+from .options import complete_built
 from .shared import Location, digits_options, image_bar
 
 
@@ -20,7 +21,9 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=Location(), metavar="DIR|URL...")
+@click.argument(
+    "folders", nargs=-1, required=True, type=Location(), metavar="DIR|URL...", shell_complete=complete_built
+)
 @click.option(
     "--render",
     metavar="N|all",

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
 from ..errors import InputError
 from .model import Digit, Fit, LayoutSpec, Noise, Normal, Output, Slot, Uniform, Window

@@ -45,14 +45,40 @@ def test_every_option_has_a_help_text(path, found):
     assert [option.opts for option in found.params if isinstance(option, click.Option) and not option.help] == []
 
 
-@pytest.mark.parametrize("name", ["export", "figure", "report", "compare", "compare-images", "train", "calibrate"])
+@pytest.mark.parametrize("path", ["", *(path for path, found in every(cli) if isinstance(found, click.Group))])
+def test_no_summary_is_cut_at_80_columns(path):
+    shown = CliRunner().invoke(cli, [*path.split(), "--help"], terminal_width=80).output
+    assert "Commands:" in shown
+    assert [line for line in shown.splitlines()[1:] if line.endswith("...")] == []
+
+
+def test_layouts_are_checked_for_scripts(tmp_path):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("name: good\nslots: [{center: [0, 0]}]\n")
+    bad.write_text("name: bad\nslots: [{center: [0]}]\nnoize: 3\n")
+    done = CliRunner().invoke(cli, ["spec", "check", str(good), str(bad), "--json"])
+    assert done.exit_code == 2
+    fine, wrong = json.loads(done.stdout)
+    assert fine == {"file": str(good), "problems": []}
+    assert wrong["file"] == str(bad)
+    assert len(wrong["problems"]) == 2
+
+
+WRITING = ["build", "preview", "export", "figure", "report", "compare", "compare-images", "train", "calibrate"]
+
+
+@pytest.mark.parametrize("name", WRITING)
 def test_what_writes_takes_o(name):
     assert any({"-o", "--out"} <= set(option.opts) for option in command(name).params)
 
 
-@pytest.mark.parametrize("name", ["export", "figure", "report", "compare", "train", "evaluate", "predict"])
-def test_every_result_is_there_as_json(name):
-    assert any("--json" in option.opts for option in command(name).params)
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [(path, found) for path, found in every(cli) if path not in ("spec", "spec schema", "spec digest", "studio")],
+)
+def test_every_result_is_there_as_json(path, found):
+    """But for what is JSON anyway, and for the studio, which has no result."""
+    assert any("--json" in option.opts for option in found.params)
 
 
 @pytest.mark.parametrize("name", ["compare", "compare-images", "calibrate"])
@@ -110,12 +136,6 @@ def test_names_are_completed(tmp_path, monkeypatch):
     (tmp_path / "data" / "mine").mkdir(parents=True)
     (tmp_path / "data" / "mine" / "manifest.json").touch()
     assert completed("export", "") == ["data/mine"]
-
-
-def test_no_summary_is_cut_at_80_columns():
-    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
-    assert "..." not in shown.partition("Commands:")[2]
-    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_figure_2_needs_no_torch(tmp_path):
