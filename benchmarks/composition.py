@@ -1,0 +1,132 @@
+"""Do networks read numbers that they never saw? Measure it on layouts that hold numbers out.
+
+    python benchmarks/composition.py --seeds 3        # trains, stores each run as it ends; the same command resumes
+    python benchmarks/composition.py --table          # writes results/composition/composition.md and .png
+
+Three heads name a number: `number`, one softmax over all numbers, which can never name an unseen one and is the control;
+`positions`, one softmax per position on the shared trunk; and the oracle, one network per position.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from report import ROOT
+from torch import nn
+
+import mnistcompose as mc
+from dcl import Oracle, evaluate, fit, lenet
+from dcl.experiments.environment import environment
+from dcl.reporting.statistics import mean_and_std
+from dcl.reporting.table import markdown_table, paper_notation
+from mnistcompose.datasets.base import Target
+from mnistcompose.storage.files import write_file
+
+RESULTS = ROOT / "results" / "composition"
+LAYOUTS = ("MNIST-III-10-heldout", str(RESULTS / "MNIST-III-10-few.yaml"))  # 20 % and 90 % of the numbers held out
+MODELS = ("baseline", "baseline-positions", "A2-positions", "A3S-positions", "oracle")
+SPLITS = ("test", "test_unseen")
+
+
+def make(model: str, classes: int, slots: int) -> tuple[nn.Module, Target]:
+    """Make a network and say what it predicts."""
+    if model == "oracle":
+        return Oracle(classes, slots), "digits"
+    variant, _, head = model.partition("-")
+    if head == "positions":
+        return nn.Sequential(lenet(classes * slots, variant), nn.Unflatten(1, (slots, classes))), "digits"
+    return lenet(classes**slots, variant), "number"
+
+
+def seen_pairs(train: NDArray[np.uint8], digits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many of each number's pairs of digits, at their places, occur in training, int64 (n,)."""
+    count = np.zeros(len(digits), np.int64)
+    for one, two in combinations(range(digits.shape[1]), 2):
+        known = np.zeros((256, 256), bool)
+        known[train[:, one], train[:, two]] = True
+        count += known[digits[:, one], digits[:, two]]
+    return count
+
+
+def run(root: Path, model: str, seed: int, epochs: int) -> dict[str, object]:
+    """Train one model, and return its errors on seen and unseen numbers, in percent."""
+    torch.manual_seed(seed)
+    first = mc.ShardedDigits(root, "train")
+    net, target = make(model, first.classes, first.slots)
+    splits = {split: mc.ShardedDigits(root, split, target=target) for split in ("train", *SPLITS)}
+    history = fit(net, splits["train"], splits["test"], epochs=epochs, seed=seed)
+    wrong = {split: evaluate(net, splits[split], history.normalisation).wrong for split in SPLITS}
+    digits = {split: mc.arrays(root, split)["digits"][:] for split in ("train", "test_unseen")}
+    pairs = seen_pairs(digits["train"], digits["test_unseen"])
+    by_pairs = {
+        int(n): [int((pairs == n).sum()), 100 * float(wrong["test_unseen"][pairs == n].mean())] for n in set(pairs)
+    }
+    return {
+        **{f"{split}_error_percent": 100 * float(wrong[split].mean()) for split in SPLITS},
+        "unseen_by_seen_pairs": by_pairs,  # pairs seen in training: images, error
+        "train_loss": history.train_loss,
+        "seconds": sum(history.seconds),
+        "environment": environment(torch.device("cpu")),
+    }
+
+
+def stored() -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Layout, model and errors of every stored run."""
+    for path in sorted(RESULTS.glob("*/*.json")):
+        yield path.parent.name, path.stem.rpartition("-")[0], json.loads(path.read_text())
+
+
+def table() -> str:
+    """Markdown: a row per layout and model, mean and standard deviation over run seeds."""
+    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for layout, model, errors in stored():
+        groups.setdefault((layout, model), []).append(errors)
+    order = sorted(groups, key=lambda key: (key[0], MODELS.index(key[1])))
+    lines = [
+        [
+            layout,
+            model,
+            *(
+                paper_notation(*mean_and_std([errors[f"{split}_error_percent"] for errors in groups[layout, model]]))
+                for split in SPLITS
+            ),
+            str(len(groups[layout, model])),
+        ]
+        for layout, model in order
+    ]
+    return markdown_table(["layout", "model", "seen numbers", "unseen numbers", "runs"], lines, texts=2)
+
+
+@click.command()
+@click.option("--models", default=",".join(MODELS), show_default=True)
+@click.option("--layouts", default=",".join(LAYOUTS), show_default=True)
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--epochs", default=20, show_default=True)
+@click.option("--table", "only_table", is_flag=True, help="Write the table of the stored runs, and train nothing.")
+def main(models: str, layouts: str, seeds: int, epochs: int, only_table: bool) -> None:
+    """Train what is not stored yet."""
+    for seed in range(0 if only_table else seeds):
+        for layout in layouts.split(","):
+            spec = mc.load_spec(layout)
+            mc.build(spec, root := ROOT / "data" / spec.name)
+            for model in models.split(","):
+                path = RESULTS / spec.name / f"{model}-{seed}.json"
+                if path.exists():
+                    continue
+                found = {"layout": spec.digest, "model": model, "seed": seed, "epochs": epochs}
+                found |= run(root, model, seed, epochs)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(path, json.dumps(found, indent=1).encode() + b"\n")
+                click.echo(
+                    f"{spec.name} {model} {seed}: " + ", ".join(f"{found[f'{s}_error_percent']:.2f}" for s in SPLITS)
+                )
+    (RESULTS / "composition.md").write_text(table() + "\n")
+
+
+if __name__ == "__main__":
+    main()
