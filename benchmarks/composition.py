@@ -3,7 +3,7 @@
     python benchmarks/composition.py --seeds 3        # trains, stores each run as it ends; the same command resumes
     python benchmarks/composition.py --table          # writes results/composition/composition.md and .png
 
-Three heads name a number: `number`, one softmax over all numbers, which can never name an unseen one and is the control;
+Three heads name a number: one softmax over all numbers, which can never name an unseen one and is the control;
 `positions`, one softmax per position on the shared trunk; and the oracle, one network per position.
 """
 
@@ -26,11 +26,12 @@ from dcl.reporting.statistics import mean_and_std
 from dcl.reporting.table import markdown_table, paper_notation
 from mnistcompose.datasets.base import Target
 from mnistcompose.storage.files import write_file
+from mnistcompose.storage.schema import SplitName
 
 RESULTS = ROOT / "results" / "composition"
 LAYOUTS = ("MNIST-III-10-heldout", str(RESULTS / "MNIST-III-10-few.yaml"))  # 20 % and 90 % of the numbers held out
 MODELS = ("baseline", "baseline-positions", "A2-positions", "A3S-positions", "oracle")
-SPLITS = ("test", "test_unseen")
+SPLITS: tuple[SplitName, ...] = ("test", "test_unseen")
 
 
 def make(model: str, classes: int, slots: int) -> tuple[nn.Module, Target]:
@@ -58,11 +59,12 @@ def run(root: Path, model: str, seed: int, epochs: int) -> dict[str, object]:
     torch.manual_seed(seed)
     first = mc.ShardedDigits(root, "train")
     net, target = make(model, first.classes, first.slots)
-    splits = {split: mc.ShardedDigits(root, split, target=target) for split in ("train", *SPLITS)}
-    history = fit(net, splits["train"], splits["test"], epochs=epochs, seed=seed)
-    wrong = {split: evaluate(net, splits[split], history.normalisation).wrong for split in SPLITS}
-    digits = {split: mc.arrays(root, split)["digits"][:] for split in ("train", "test_unseen")}
-    pairs = seen_pairs(digits["train"], digits["test_unseen"])
+    test, unseen = (mc.ShardedDigits(root, split, target=target) for split in SPLITS)
+    train = mc.ShardedDigits(root, "train", target=target)
+    history = fit(net, train, test, epochs=epochs, seed=seed)
+    measured = zip(SPLITS, (test, unseen), strict=True)
+    wrong = {split: evaluate(net, data, history.normalisation).wrong for split, data in measured}
+    pairs = seen_pairs(mc.arrays(root, "train")["digits"][:], mc.arrays(root, "test_unseen")["digits"][:])
     by_pairs = {
         int(n): [int((pairs == n).sum()), 100 * float(wrong["test_unseen"][pairs == n].mean())] for n in set(pairs)
     }

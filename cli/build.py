@@ -121,7 +121,9 @@ def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:
 
 
 def _images(found: "BuildPlan | BuildReport") -> str:
-    return " and ".join(f"{count:,} {split}" for split, count in found.counts.items()) + " images"
+    from mnistcompose.quantities import listed
+
+    return listed(f"{count:,} {split}" for split, count in found.counts.items()) + " images"
 
 
 def _report(folder: Path, report: "BuildReport") -> str:

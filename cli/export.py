@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     "--split",
     "splits",
     multiple=True,
-    metavar="train|test",
+    metavar="NAME",
     callback=split_list,
-    help="Only this split; repeatable, or with commas.  [default: both]",
+    help="Only this split, such as train or test; repeatable, or with commas.  [default: all]",
 )
 @click.option(
     "--per-tar",
@@ -49,22 +49,20 @@ def export(
     """
     from dataclasses import asdict
 
-    from mnistcompose.building.config import SPLITS
     from mnistcompose.exporting import export as exporter
     from mnistcompose.storage.location import is_local
     from mnistcompose.storage.manifest import read_manifest
 
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
-    splits = splits or SPLITS
-    total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if name in splits)
+    total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if not splits or name in splits)
     target = out or f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
     with image_bar(folder.name, total) as advance:
         report = exporter.export(
             folder,
             target,
             kind,  # type: ignore[arg-type]  # click has checked it
-            splits=splits,  # type: ignore[arg-type]
+            splits=splits or None,  # type: ignore[arg-type]
             per_tar=per_tar,
             force=force,
             progress=advance,
@@ -74,9 +72,9 @@ def export(
 
 def _report(target: str, report: "ExportReport") -> str:
     """Describe what an export made, in one line."""
-    from mnistcompose.quantities import human_bytes
+    from mnistcompose.quantities import human_bytes, listed
 
-    counts = " and ".join(f"{count:,} {split}" for split, count in report.counts.items())
+    counts = listed(f"{count:,} {split}" for split, count in report.counts.items())
     return (
         f"{target}: {counts} images as {report.format}, {report.files:,} files, {human_bytes(report.bytes)}, "
         f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; checked against the dataset's digests"

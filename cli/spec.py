@@ -34,11 +34,11 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
     """Print the layout NAME, or the one in the file NAME, as it is written, after checking it."""
-    from mnistcompose.layout.names import read_source
+    from mnistcompose.layout.names import folder_of, read_source
     from mnistcompose.layout.reading import parse_spec
 
     content, source = read_source(name)
-    layout = parse_spec(content, source)
+    layout = parse_spec(content, source, folder_of(name))
     if as_json:
         click.echo(json.dumps({**layout.model_dump(mode="json"), "digest": layout.digest}, indent=2))
     else:

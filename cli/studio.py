@@ -50,7 +50,7 @@ def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, s
     from secrets import token_urlsafe
 
     from mnistcompose.arguments import here
-    from mnistcompose.layout.names import bundled_names, read_source
+    from mnistcompose.layout.names import bundled_names, folder_of, read_source
     from mnistcompose.layout.reading import parse_spec
 
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
@@ -62,7 +62,7 @@ def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, s
     if target:
         read_target(target)  # reports a file that cannot be saved before any work is done
     on_disk = content if opened and target == opened.resolve() else None
-    draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk)
+    draft = Draft(name, _decoded(content, name), target, file, digits, seed, on_disk, folder_of(spec) if spec else None)
     compose_samples(parse_spec(_START), 0, 0, digits)  # loads digits and kernel, so that the first click is not slow
     with listen(port) as listener, ExitStack() as until_the_end:
         port, token = listener.getsockname()[1], token_urlsafe(16)

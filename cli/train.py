@@ -207,7 +207,11 @@ def train(
     help="Folder of a set of natural images.",
 )
 @click.option(
-    "--split", type=click.Choice(["train", "test"]), default="test", show_default=True, help="Split to measure on."
+    "--split",
+    type=click.Choice(["train", "test", "test_unseen"]),
+    default="test",
+    show_default=True,
+    help="Split to measure on; test_unseen is that of numbers held out.",
 )
 @DEVICE
 @AS_JSON
@@ -227,6 +231,8 @@ def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: st
 
     place = resolve_device(device)
     trained = load_trained(run)
+    if dataset in SETS and split == "test_unseen":
+        raise click.UsageError("--split test_unseen is for datasets of numbers")
     data = trained.image_set(dataset, root) if dataset in SETS else open_dataset(dataset, building=building)
     trained.check_fits(data)
     images, targets = data.load(split, trained.target, place)

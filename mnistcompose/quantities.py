@@ -1,5 +1,7 @@
 """Quantities as people write them."""
 
+from collections.abc import Iterable
+
 
 def human_bytes(size: float) -> str:
     """Format a number of bytes with a suitable decimal unit."""
@@ -25,3 +27,9 @@ def counted(number: int, noun: str) -> str:
 def number_names(count: int) -> list[str]:
     """Names of the numbers below `count`, with leading zeros, so that they sort in the order of the numbers."""
     return [f"{number:0{len(str(count - 1))}d}" for number in range(count)]
+
+
+def listed(words: Iterable[str]) -> str:
+    """Join words as a sentence does: 'a', 'a and b', 'a, b and c'."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -18,7 +18,7 @@ from ..storage.hdf5 import virtual_bytes
 from ..storage.location import check_writable, locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes
 from ..storage.schema import Compression, SplitName, shard_name
-from .config import SPLITS, BuildConfig, make_config
+from .config import BuildConfig, make_config
 from .executors import Progress, cores, make_all, tell
 from .folder import (
     check_folder,
@@ -149,7 +149,7 @@ def build_config(
     workers = None if workers is None else whole("workers", workers, 1)
     check_folder(root, config.identity, force)
     check_space(root, config)
-    tasks = [task for split in SPLITS for task in _tasks(config, split, root)]
+    tasks = [task for split in config.counts for task in _tasks(config, split, root)]
     with failing("write", root):
         root.mkdir(parents=True, exist_ok=True)
         with folder_lock(root):
@@ -203,7 +203,7 @@ def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manif
     check_ours(root, config.identity)
     check_notes(root, config.identity, (entry.name for entry in entries))
     splits: dict[SplitName, SplitEntry] = {}
-    for split in SPLITS:
+    for split in config.counts:
         shards = [entry for entry in entries if entry.split == split]
         content = virtual_bytes(shards, config.schema)
         virtual = FileEntry(name=f"{split}.h5", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

@@ -12,9 +12,8 @@ from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
 from ..rendering.draws import MAX_INDEX, MAX_SEED
-from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, Compression, SampleSchema, SplitName
-
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+from ..rendering.number_choice import pool_of, unseen_count
+from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, SPLITS, Compression, SampleSchema, SplitName
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class BuildConfig:
     @property
     def first_split(self) -> SplitName:
         """The first split that has images."""
-        return next(split for split in SPLITS if self.counts[split])
+        return next(split for split, count in self.counts.items() if count)
 
     @property
     def schema(self) -> SampleSchema:
@@ -58,6 +57,22 @@ class BuildConfig:
         }
 
 
+def split_counts(spec: LayoutSpec, seed: int, classes: int, train: int, test: int) -> dict[SplitName, int]:
+    """Number of images of each split of a dataset, in order.
+
+    Raises
+    ------
+    InputError
+        The layout's `numbers` do not fit a digit set of so many classes.
+    """
+    counts: dict[SplitName, int] = {"train": train, "test": test}
+    if spec.numbers != "any":
+        pool_of(spec, "train", seed, classes)  # so that its errors come before any work
+    if spec.holds_out:
+        counts["test_unseen"] = unseen_count(spec, "test_unseen", seed, classes, test)
+    return counts
+
+
 def make_config(
     spec: LayoutSpec | str | Path,
     *,
@@ -78,24 +93,23 @@ def make_config(
     """
     spec = as_spec(spec)
     seed = whole("seed", seed, 0, MAX_SEED)
-    counts: dict[SplitName, int] = {
-        "train": whole("train", spec.train if train is None else train, 0, MAX_INDEX),
-        "test": whole("test", spec.test if test is None else test, 0, MAX_INDEX),
-    }
+    train = whole("train", spec.train if train is None else train, 0, MAX_INDEX)
+    test = whole("test", spec.test if test is None else test, 0, MAX_INDEX)
     shard_size = whole("shard_size", shard_size, 0)
-    if not any(counts.values()):
+    if not train and not test:
         raise InputError(f"{spec.name}: train = 0 and test = 0 leave nothing to build")
     if not BLOCK <= shard_size <= MAX_SHARD or shard_size % BLOCK:
         raise InputError(f"shard_size = {shard_size}: allowed are multiples of {BLOCK}, up to {MAX_SHARD}")
     if compression not in get_args(Compression):
         raise InputError(f"compression = {compression!r}: allowed are {' and '.join(get_args(Compression))}")
     source = as_source(digits)
-    bank, *_ = [load_digits(split, source) for split in SPLITS if counts[split]]
+    bank, *_ = [load_digits(split, source) for split, count in zip(SPLITS, (train, test), strict=False) if count]
     if bank.classes ** len(spec.slots) > 2**63:
         raise InputError(
             f"{spec.name}: {len(spec.slots)} slots of {bank.classes} classes make labels of more than 64 bits; "
             "use fewer slots"
         )
+    counts = split_counts(spec, seed, bank.classes, train, test)
     config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, bool(masks))
     sample_bytes = config.schema.sample_bytes
     if shard_size * sample_bytes > MAX_SHARD_BYTES:

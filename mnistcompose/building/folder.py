@@ -17,14 +17,15 @@ from ..storage.hdf5 import read_promise
 from ..storage.location import is_local, listing
 from ..storage.locks import SOFT, locked
 from ..storage.manifest import MANIFEST, FileEntry, ShardEntry, read_manifest
-from ..storage.schema import Promise
+from ..storage.schema import SPLITS, Promise
 from .config import BuildConfig
 from .notes import JOURNAL, noted_shards, remove_notes
 
 BUILD = "build.json"
 LOCK = ".lock"
 OWN = re.compile(
-    r"((train|test)(-\d{5,}-of-\d{5,})?\.h5|manifest\.json|build\.json|journal\.jsonl)(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
+    rf"(({'|'.join(SPLITS)})(-\d{{5,}}-of-\d{{5,}})?\.h5|manifest\.json|build\.json|journal\.jsonl)"
+    r"(?P<temporary>\.[0-9a-f]{8}\.tmp)?"
 )
 
 

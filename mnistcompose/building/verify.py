@@ -14,14 +14,14 @@ from ..digits.bank import DigitBank, load_digits
 from ..digits.source import Digits, as_source
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
-from ..layout.names import load_spec, spec_names
+from ..layout.names import load_spec
 from ..rendering.draws import ABSENT, draw, numbers
 from ..storage.digests import block_digests, split_digest
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
 from ..storage.schema import BLOCK, Shard, SplitName
-from .config import SPLITS
+from .config import split_counts
 from .executors import Progress, cores, tell
 from .folder import BUILD, OWN, is_intact
 from .interruptible import map_on_threads
@@ -86,8 +86,8 @@ def verify(
     except BuildError as error:
         return VerifyReport(root, (str(error),), 0, 0, False)
     spec = manifest.layout
-    shards = [shard for split in SPLITS for shard in manifest.splits[split].shards]
-    there = [split for split in SPLITS if manifest.splits[split].count]
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    there = [split for split, entry in manifest.splits.items() if entry.count]
     banks = {split: bank for split in there if (bank := load_digits(split, digits)).digest == manifest.digits_digest}
     if rerender and not banks:
         raise InputError(
@@ -212,14 +212,14 @@ def _chosen(shards: list[ShardEntry], wanted: int, manifest: Manifest) -> dict[s
 
 def _published(manifest: Manifest, spec: LayoutSpec) -> dict[SplitName, str]:
     """Digests published for exactly this dataset; empty where there are none."""
-    if spec.name not in spec_names():
+    if spec.name not in published_digests():
         return {}
     bundled = load_spec(spec.name)
-    whole = all(manifest.splits[split].count == getattr(bundled, split) for split in SPLITS)
+    whole = (manifest.splits["train"].count, manifest.splits["test"].count) == (bundled.train, bundled.test)
     same = (manifest.spec_digest, manifest.seed) == (bundled.digest, 0)
     if not (whole and same and load_digits("train").digest == manifest.digits_digest):
         return {}
-    return published_digests().get(spec.name, {})
+    return published_digests()[spec.name]
 
 
 # --- digests --------------------------------------------------------------------------------------------------------
@@ -242,8 +242,7 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> d
         The layout or the digit set cannot be used.
     """
 
-    def blocks(split: SplitName) -> list[str]:
-        count = getattr(spec, split)
+    def blocks(split: SplitName, count: int) -> list[str]:
         if not count:
             return []  # of a digit set that may lack this split
         bank = load_digits(split, digits)
@@ -254,4 +253,6 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> d
 
         return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), cores()) for block in blocks]
 
-    return {split: split_digest(blocks(split)) for split in SPLITS}
+    bank = load_digits("train" if spec.train else "test", digits)
+    counts = split_counts(spec, seed, bank.classes, spec.train, spec.test)
+    return {split: split_digest(blocks(split, count)) for split, count in counts.items()}

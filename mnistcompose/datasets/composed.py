@@ -21,6 +21,7 @@ from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.compose import Composed, compose, compose_at
 from ..rendering.draws import MAX_INDEX, MAX_SEED
+from ..rendering.number_choice import check_split, unseen_count
 from ..storage.schema import SampleSchema
 from .base import Columns, DigitsDataset, Target, Transform, as_batch
 
@@ -35,18 +36,20 @@ class ComposedDigits(DigitsDataset):
     """The samples of a split, made on request; sample i has the same bytes as in a built dataset.
 
     Samples are independent of each other, so shuffling has no benefit. Besides 'train' and 'test' there are 'fit' and
-    'validation', for model selection: both are composed of training digits, and share none.
+    'validation', for model selection: both are composed of training digits, and share none. If the layout holds numbers
+    out, 'test_unseen' and 'validation_unseen' show these, in digits of 'test' and of 'validation'.
 
     Parameters
     ----------
     spec
         The layout.
     split
-        'train', 'test', 'fit' or 'validation'.
+        'train', 'test', 'fit' or 'validation'; with held-out numbers also 'test_unseen' or 'validation_unseen'.
     seed
         0 .. 2**63 - 1.
     length
-        Number of samples; None means the layout's: for 'fit' that of 'train', for 'validation' that of 'test'.
+        Number of samples; None means the layout's: for 'fit' that of 'train', for 'validation' that of 'test',
+        for unseen numbers as many of each as 'test' has of the others.
     transform, target_transform, target
         As for `ShardedDigits`.
     digits
@@ -72,14 +75,22 @@ class ComposedDigits(DigitsDataset):
         self.spec = spec = as_spec(spec)
         self.split = split
         self.seed = whole("seed", seed, 0, MAX_SEED)
-        of_layout = spec.train if split in ("train", "fit") else spec.test
-        length = whole("length", of_layout if length is None else length, 0, MAX_INDEX)
         self._source = as_source(digits)
+        length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
+        check_split(spec, split)
         form = SampleSchema(len(spec.slots), spec.output.shape)
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 
     def __repr__(self) -> str:
         return f"ComposedDigits({self.spec.name!r}, {self.split!r}, seed={self.seed}): {self._size}"
+
+    def _usual_length(self) -> int:
+        if self.split in ("train", "fit"):
+            return self.spec.train
+        if self.split in ("test", "validation"):
+            return self.spec.test
+        check_split(self.spec, self.split)
+        return unseen_count(self.spec, self.split, self.seed, self._bank.classes, self.spec.test)
 
     @property
     def _bank(self) -> DigitBank:

@@ -31,7 +31,7 @@ class ShardedDigits(DigitsDataset):
     root
         The dataset's folder, or a URL that fsspec knows.
     split
-        'train' or 'test'.
+        'train' or 'test'; 'test_unseen', if the layout holds numbers out.
     transform, target_transform
         Called with each image, a uint8 tensor (C, H, W), and with each target.
     target

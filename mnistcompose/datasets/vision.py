@@ -52,7 +52,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
     download
         Build the dataset if it is not there; nothing is downloaded. If another process is building it, wait for that.
     split
-        'train' or 'test', instead of `train`.
+        Name of a split, instead of `train`: 'train', 'test' or, if the layout holds numbers out, 'test_unseen'.
     target_type
         'number' for the number as an int; 'digits' for the class of each digit, int64 (k,), where a place that a
         shorter number leaves empty has the extra class B, the number of classes of a digit; 'multilabel' for the digits

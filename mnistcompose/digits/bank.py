@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from .source import Digits, DigitSource, as_source
 _DARK = 0.75  # a set of which more images show dark ink on light paper was made that way
 HELD_OUT = 12  # one in this many training images is for validation: 5,000 of MNIST's 60,000
 
-Split = Literal["train", "test", "fit", "validation"]
+Split = Literal["train", "test", "fit", "validation", "test_unseen", "validation_unseen"]
 
 MNIST_LICENSE = (
     "CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/); made from MNIST, copyright Yann LeCun and "
@@ -100,7 +100,8 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     """Load the digit images of a split.
 
     'train' and 'test' are the set's own splits. 'validation' is the last twelfth of the training images, 'fit' the
-    others. A set is read once per process, and its arrays cannot be written to.
+    others. 'test_unseen' and 'validation_unseen', of numbers that are held out, are made of the images of 'test' and
+    'validation'. A set is read once per process, and its arrays cannot be written to.
 
     Parameters
     ----------
@@ -116,7 +117,9 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
         There is no such split, or the files are missing, damaged, or inconsistent.
     """
     if split not in get_args(Split):
-        raise InputError(f"no split {split!r}; there are 'train', 'test', 'fit' and 'validation'")
+        *others, last = map(repr, get_args(Split))
+        raise InputError(f"no split {split!r}; there are {', '.join(others)} and {last}")
+    split = cast(Split, split.removesuffix("_unseen"))
     digits = _load(as_source(folder))
     part: Part = "test" if split == "test" else "train"
     if split in ("fit", "validation") and digits.train and not _held_out(digits.train):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..digits.bank import MNIST_LICENSE
+from ..quantities import listed
 from ..storage.digests import file_digest
 from ..storage.schema import SplitName
 from .formats import Format, FormatName
@@ -150,7 +151,7 @@ def describe(source: Source, kind: FormatName) -> str:
     """Describe an export in one paragraph."""
     manifest = source.manifest
     digests = "; ".join(f"{split} {manifest.splits[split].digest}" for split in source.splits)
-    counts = " and ".join(f"{source.count(split):,} {split}" for split in source.splits)
+    counts = listed(f"{source.count(split):,} {split}" for split in source.splits)
     about = f" {source.spec.description}" if source.spec.description else ""
     return (
         f"{source.spec.name}: numbers of {source.lengths} digits.{about} {counts} images of {source.pixels}, "

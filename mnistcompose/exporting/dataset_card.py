@@ -8,11 +8,12 @@ import yaml
 
 from ..layout.names import bundled_names, load_spec
 from ..layout.reading import dump_spec
-from ..storage.schema import UNITS
+from ..storage.schema import UNITS, SplitName
 from .croissant import PAPER, is_mnist
 from .formats import Format, FormatName
 from .source import FACTORS, Source
 
+_COUNTED: tuple[SplitName, ...] = ("train", "test")  # splits whose size is given; that of others follows
 _SIZES = (
     "n<1K",
     "1K<n<10K",
@@ -155,10 +156,10 @@ def _commands(source: Source, kind: FormatName) -> str:
     """Shell commands that build and export the dataset, for the export's folder."""
     manifest, name = source.manifest, source.spec.name
     bundled = name in bundled_names() and load_spec(name).digest == source.spec.digest
-    counts = " ".join(f"--{split} {entry.count}" for split, entry in manifest.splits.items())
+    counts = " ".join(f"--{split} {manifest.splits[split].count}" for split in _COUNTED)
     build = f"mnistcompose build {name if bundled else 'layout.yaml'} --seed {manifest.seed} {counts} --out dataset"
     filled = [split for split, entry in manifest.splits.items() if entry.count]
-    options = f" --split {source.splits[0]}" if len(source.splits) < len(filled) else ""
+    options = f" --split {','.join(source.splits)}" if len(source.splits) < len(filled) else ""
     options += f" --per-tar {source.per_tar}" if kind == "webdataset" and source.per_tar else ""
     digits = "" if is_mnist(source) else " --digits FOLDER"
     masks = " --masks" if manifest.masks else ""

@@ -12,11 +12,10 @@ from typing import Any
 
 from .. import __version__
 from ..arguments import here, is_clutter, whole
-from ..building.config import SPLITS
 from ..building.executors import Progress, tell
 from ..errors import BuildError, InputError
 from ..layout.reading import dump_spec
-from ..quantities import human_bytes
+from ..quantities import human_bytes, listed
 from ..storage.digests import block_digests, split_digest
 from ..storage.files import failing, sync_disks
 from ..storage.hdf5 import read_shard
@@ -64,7 +63,7 @@ def export(
     out: str | Path,
     kind: FormatName,
     *,
-    splits: Sequence[SplitName] = SPLITS,
+    splits: Sequence[SplitName] | None = None,
     per_tar: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -82,7 +81,7 @@ def export(
     kind
         'idx', 'webdataset', 'parquet', 'png', 'npz' or 'coco'.
     splits
-        Splits to export; a split without images is left out.
+        Splits to export, None for all; a split without images is left out.
     per_tar
         Samples per tar file, for 'webdataset'. By default a split has at least 16 tars, of 10,000 samples or fewer.
     force
@@ -125,13 +124,14 @@ def export(
     )
 
 
-def _source(root: Path, splits: Sequence[SplitName], per_tar: int | None) -> Source:
-    if wrong := next((split for split in splits if split not in SPLITS), None):
-        raise InputError(f"split = {wrong!r}: there are {' and '.join(SPLITS)}")
+def _source(root: Path, splits: Sequence[SplitName] | None, per_tar: int | None) -> Source:
     manifest = read_manifest(root)
-    chosen = tuple(split for split in SPLITS if split in splits and manifest.splits[split].count)
+    splits = tuple(manifest.splits) if splits is None else splits
+    if wrong := next((split for split in splits if split not in manifest.splits), None):
+        raise InputError(f"split = {wrong!r}: there are {listed(manifest.splits)}")
+    chosen = tuple(split for split, entry in manifest.splits.items() if split in splits and entry.count)
     if not chosen:
-        raise InputError(f"{root}: no images in {' and '.join(splits)}")
+        raise InputError(f"{root}: no images in {listed(splits)}")
     return Source(manifest, manifest.layout, chosen, None if per_tar is None else whole("per_tar", per_tar, 1))
 
 

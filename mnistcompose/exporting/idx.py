@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..quantities import listed
 from ..storage.schema import Shard, SplitName, column_type
 from .source import FACTORS, Source
 
@@ -19,7 +20,7 @@ DATA = None
 TASKS = ("image-classification",)
 
 _TYPES = {"|u1": (0x08, "ubyte"), "<i4": (0x0C, "int"), "<f4": (0x0D, "float")}
-_STEMS = {"train": "train", "test": "t10k"}  # names of MNIST's files
+_STEMS = {"train": "train", "test": "t10k"}  # names of MNIST's files; other splits have their own
 _MAX = 2**32 - 1  # samples that a header can declare
 
 
@@ -47,7 +48,7 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
     count, slots = source.count(split), source.slots
     table: tuple[int, ...] = ()
     if _as_mnist(source):
-        stem, labels = folder / "MNIST" / "raw" / _STEMS[split], "|u1"
+        stem, labels = folder / "MNIST" / "raw" / _STEMS.get(split, split), "|u1"
     else:
         stem, labels, table = folder / "QMNIST" / "raw" / f"qmnist-{split}", "<i4", (1 + slots,)
     kinds = {"images": column_type("images", source.form), "labels": (labels, table)}
@@ -74,22 +75,31 @@ def _labels(shard: Shard, table: bool) -> NDArray[Any]:
 
 def usage(source: Source) -> str:
     """Describe how torchvision reads the files."""
-    split, *others = source.splits
+    split = source.splits[0]
+    further = [name for name in source.splits if name not in _STEMS]
     shape = ", ".join(map(str, source.form.image))
-    if _as_mnist(source) and others:
+    if _as_mnist(source) and set(_STEMS) <= set(source.splits):
         code = (
             "from torchvision.datasets import MNIST\n\n"
             "train, test = MNIST(folder, train=True), MNIST(folder, train=False)   # 8-bit images and the numbers"
         )
         note = "The files have the names and the form of MNIST's own."
     elif _as_mnist(source):
-        stem = f"/MNIST/raw/{_STEMS[split]}"
+        stem = f"/MNIST/raw/{_STEMS.get(split, split)}"
         code = (
             "from torchvision.datasets.mnist import read_image_file, read_label_file\n\n"
             f'images = read_image_file(folder + "{stem}-images-idx3-ubyte")   # uint8 (N, {shape})\n'
             f'numbers = read_label_file(folder + "{stem}-labels-idx1-ubyte")   # int64 (N,)'
         )
-        note = "torchvision's class `MNIST` needs the files of both splits; these are one split's."
+        note = "torchvision's class `MNIST` needs the files of train and test; not both are here."
+    elif split in further:
+        stem = f"/QMNIST/raw/qmnist-{split}"
+        code = (
+            "from torchvision.datasets.mnist import read_image_file, read_sn3_pascalvincent_tensor\n\n"
+            f'images = read_image_file(folder + "{stem}-images-idx3-ubyte")   # uint8 (N, {shape})\n'
+            f'table = read_sn3_pascalvincent_tensor(folder + "{stem}-labels-idx2-int")   # the number and its digits'
+        )
+        note = "The files have the form of QMNIST's, whose labels are a table of 32-bit integers."
     else:
         code = (
             "from torchvision.datasets import QMNIST\n\n"
@@ -100,6 +110,8 @@ def usage(source: Source) -> str:
             "MNIST's own label files, and so torchvision's class `MNIST`, end at 255. The files therefore have the "
             "form and the names of QMNIST, whose labels are a table of 32-bit integers: here number and digits."
         )
+    if further and split not in further:
+        note += f" The files of {listed(further)} have the same form, for `torchvision.datasets.mnist.read_image_file`."
     return (
         f"```python\n{code}\n```\n\n{note}\n\n"
         "`factors/` holds the factors as big-endian IDX files; their names give the number of dimensions."

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ..quantities import counted
+from ..quantities import counted, listed
 from ..storage.schema import Shard, SplitName
 from .source import Source, factors, files_of, key, png
 
@@ -54,7 +54,7 @@ def usage(source: Source) -> str:
     """Describe how webdataset reads the files."""
     split = source.splits[0]
     pixels, shape = "l" if source.spec.output.channels == 1 else "rgb", ", ".join(map(str, source.form.image))
-    tars = " and ".join(f"{counted(source.tars(each), 'tar')} for {each}" for each in source.splits)
+    tars = listed(f"{counted(source.tars(each), 'tar')} for {each}" for each in source.splits)
     span = f"{{{0:0{_DIGITS}d}..{source.tars(split) - 1:0{_DIGITS}d}}}"
     return (
         "```python\nimport webdataset as wds\n\n"

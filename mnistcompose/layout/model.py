@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
@@ -26,34 +25,16 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from .base import Model as _Model
+from .base import Number
+from .numbers import Numbers
+
 SIZE = 28  # pixels, both sides of an image unless a layout says otherwise
 MAX_SIDE = 256  # pixels
 UNIT = 20  # canvas pixels per slot unit: the nominal height of an MNIST digit
 NORMAL_CUT = 3.0  # normal distributions end at this many standard deviations, so that every quantity is bounded
 MAX_SLOTS = 9
 SMALLEST = 0.32  # slot units: below it, some of MNIST's ones leave no ink when fitted with their proportions
-Number = Annotated[float, Strict()]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy, with changed fields; these are checked, and what is computed from fields is computed again.
-
-        Raises
-        ------
-        pydantic.ValidationError
-            A field is unknown, or its value is not allowed.
-        """
-        kept = super().model_copy(deep=deep)
-        if not update:
-            return kept
-        return type(self).model_validate({name: getattr(kept, name) for name in kept.model_fields_set} | dict(update))
-
-    def copy(self, **options: Any) -> Self:
-        """Copy as `model_copy` does; pydantic's deprecated method would keep what is computed from other fields."""
-        return self.model_copy(**options)
 
 
 class Uniform(_Model):
@@ -270,7 +251,7 @@ def _disagreement(path: tuple[str | int, ...], message: str) -> PydanticCustomEr
     return PydanticCustomError("disagreement", "{message}", {"path": path, "message": message})
 
 
-_SHARED = {"composite", "length", "distinct", "noise", "output"}  # fields of all slots that determine pixels
+_SHARED = {"composite", "length", "distinct", "numbers", "noise", "output"}  # fields of all slots that determine pixels
 
 
 class LengthChoice(_Model):
@@ -310,6 +291,13 @@ class LayoutSpec(_Model):
         default="all", description="all, or {choice: [1, 2, ...]}: how many of the slots are used, from the first"
     )
     distinct: StrictBool = Field(default=False, description="whether all digits of a number differ")
+    numbers: Annotated[
+        Annotated[Literal["any"], Tag("name")] | Annotated[Numbers, Tag("varying")], Discriminator(_shape)
+    ] = Field(
+        default="any",
+        description="any (each digit's image is drawn from all), or {weights, balanced_test, held_out}: which numbers "
+        "occur, how often, and which are held out",
+    )
     noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
     output: Output = Field(default_factory=Output, description="size and colour of the images, and what they show")
 
@@ -319,6 +307,8 @@ class LayoutSpec(_Model):
         if isinstance(self.length, LengthChoice) and max(self.length.choice) > len(self.slots):
             message = f"length: {max(self.length.choice)} digits need as many slots; there are {len(self.slots)}"
             raise _disagreement(("length", "choice"), message)
+        if isinstance(self.numbers, Numbers):
+            self._check_numbers(self.numbers)
         for index, slot in enumerate(self.placed):
             if slot.tint != WHITE and self.output.channels == 1:
                 message = f"slots[{index}]: a tint needs output.channels: 3; the images are grey"
@@ -327,6 +317,17 @@ class LayoutSpec(_Model):
                 message = f"slots[{index}]: anchor: image is for digits of size: natural, not for fitted ones"
                 raise _disagreement(("slots", index, "anchor"), message)
         return self
+
+    def _check_numbers(self, numbers: Numbers) -> None:
+        """Reject what contradicts `numbers`."""
+        for field, value, usual in (("length", "{choice: [...]}", "all"), ("distinct", "true", False)):
+            if getattr(self, field) != usual:
+                message = f"{field}: {value} and numbers both choose which digits occur; leave out one of them"
+                raise _disagreement((field,), message)
+        for written in numbers.written():
+            if len(written) != len(self.slots):
+                message = f"numbers: {written!r}: should have {len(self.slots)} digits, one for each slot"
+                raise _disagreement(("numbers",), message)
 
     @model_validator(mode="after")
     def _ink(self) -> "LayoutSpec":
@@ -388,6 +389,11 @@ class LayoutSpec(_Model):
         }
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return re.sub(r"-0\.0\b", "0.0", text)  # equal layouts have equal digests
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some numbers are held out, so that there are splits of numbers that training never shows."""
+        return isinstance(self.numbers, Numbers) and self.numbers.held_out != "none"
 
     @property
     def is_plain(self) -> bool:

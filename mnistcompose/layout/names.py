@@ -50,7 +50,7 @@ def load_spec(name_or_path: str | Path) -> LayoutSpec:
     InputError
         The layout cannot be used; one line per problem: the file, the line, the field, its value and what is allowed.
     """
-    return parse_spec(*read_source(name_or_path))
+    return parse_spec(*read_source(name_or_path), beside=folder_of(name_or_path))
 
 
 def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
@@ -62,9 +62,8 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
         There is no such layout, or the file cannot be read.
     """
     text = str(name_or_path)
-    for package, names in (("specs", spec_names()), ("specs.extra", extra_names())):
-        if text in names:
-            return (files(f"mnistcompose.{package}") / f"{text}.yaml").read_bytes(), f"{text}.yaml"
+    if text in bundled_names():
+        return (folder_of(text) / f"{text}.yaml").read_bytes(), f"{text}.yaml"
     path = here(name_or_path)
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
         return _read(path), text
@@ -72,6 +71,14 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
     close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
     hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
     raise InputError(f"{text!r} is neither a bundled dataset nor an existing file or folder; {hint}")
+
+
+def folder_of(name_or_path: str | Path) -> Traversable:
+    """Return the folder of a layout's file, where the CSV files that it names are."""
+    for package, names in (("specs", spec_names()), ("specs.extra", extra_names())):
+        if str(name_or_path) in names:
+            return files(f"mnistcompose.{package}")
+    return here(name_or_path).parent
 
 
 def _read(path: Path) -> bytes:

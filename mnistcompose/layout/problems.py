@@ -5,9 +5,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from ..errors import InputError
 from .model import Digit, Fit, LayoutSpec, Noise, Normal, Output, Slot, Uniform, Window
+from .numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberFile, NumberList, Numbers
 
 FieldPath = tuple[str | int, ...]
 
@@ -48,8 +50,10 @@ class LayoutError(InputError):
         self.problems, self.data = problems, data
 
 
-_KEYS_AT: dict[str, type[BaseModel]] = {
-    "digit": Digit, "slots": Slot, "noise": Noise, "size": Fit, "output": Output, "crop": Window,
+_FORMS_AT: dict[str, tuple[type[BaseModel], ...]] = {  # what a mapping there may be
+    "digit": (Digit,), "slots": (Slot,), "noise": (Noise,), "size": (Fit,), "output": (Output,), "crop": (Window,),
+    "numbers": (Numbers,), "weights": (LongTail, NumberList, NumberFile),
+    "held_out": (HeldOutShare, HeldOutNumbers, NumberFile),
 }  # fmt: skip
 _VARYING_KEYS = ("uniform", "normal", "choice")
 _WORDING = {
@@ -101,13 +105,15 @@ def dotted(path: FieldPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _model_at(path: FieldPath) -> type[BaseModel]:
-    return next((_KEYS_AT[part] for part in reversed(path) if isinstance(part, str) and part in _KEYS_AT), LayoutSpec)
+def _fields_at(path: FieldPath) -> dict[str, FieldInfo]:
+    """Fields of the mapping at a path, or of the innermost one about it."""
+    known = (_FORMS_AT[part] for part in reversed(path) if isinstance(part, str) and part in _FORMS_AT)
+    return {name: field for form in next(known, (LayoutSpec,)) for name, field in form.model_fields.items()}
 
 
 def _meaning(path: FieldPath) -> str:
     """The schema's description of a field; empty for a list's items."""
-    fields = {**_model_at(path[:-1]).model_fields, **Uniform.model_fields, **Normal.model_fields}
+    fields = {**_fields_at(path[:-1]), **Uniform.model_fields, **Normal.model_fields}
     return (fields[path[-1]].description or "") if path and path[-1] in fields else ""
 
 
@@ -118,11 +124,13 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
     if kind == "extra_forbidden":
         owner = path[:-1]
         varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
-        allowed = _VARYING_KEYS if varying else tuple(_model_at(owner).model_fields)
+        allowed = _VARYING_KEYS if varying else tuple(_fields_at(owner))
         close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"
         unknown = one_line(dotted((*owner, last)), 80)
         line = lines.get((*owner, last), lines.get(path, 1))
+        if last in allowed:  # of another form
+            return Problem((*owner, last), line, f"{unknown}: not together with the other keys there")
         return Problem((*owner, last), line, f"unknown key {unknown!r}; {hint}")
     line = lines.get(path, 1)
     field = one_line(dotted(path), 80)
@@ -136,8 +144,14 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
     meaning = _meaning(path)
     message = _WORDING.get(kind, problem["msg"].removeprefix("Value error, ").replace("Input should", "should"))
     message = message.format(**problem.get("ctx", {})) if kind in _WORDING else message
-    if kind == "model_type":
-        message = f"should be a mapping; its keys are {', '.join(_model_at(path).model_fields)}"
+    if kind == "string_pattern_mismatch" and path[:1] == ("numbers",):
+        message = "should be digits such as '007' or, in held_out, a pattern such as '5*7'"
+    elif kind == "string_type" and path[:1] == ("numbers",):
+        message = "should be text; write numbers in quotes, such as '007'"
+    elif kind == "model_type":
+        message = f"should be a mapping; its keys are {', '.join(_fields_at(path))}"
+    elif kind == "dict_type":
+        message = f"should be a mapping{': ' if meaning else ''}{meaning}"
     elif kind == "tuple_type":
         message = f"should be a list{': ' if meaning else ''}{meaning}"
     elif kind == "literal_error" and "{" in meaning:

@@ -1,16 +1,25 @@
 """Layouts from text, and back."""
 
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from pydantic import ValidationError
 
 from .model import LayoutSpec
+from .number_file import fill_in
 from .problems import LayoutError, Problem, explain_all
 from .yaml import dump_fields, parse_yaml
 
 
-def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
-    """Make a layout from YAML text; `source` is the name that errors use.
+def parse_spec(content: bytes | str, source: str = "<spec>", beside: Traversable | None = None) -> LayoutSpec:
+    """Make a layout from YAML text.
+
+    Parameters
+    ----------
+    source
+        The name that errors use.
+    beside
+        The folder of the layout's file, where a CSV that it names is; None if there is none.
 
     Raises
     ------
@@ -22,6 +31,7 @@ def parse_spec(content: bytes | str, source: str = "<spec>") -> LayoutSpec:
         found = "nothing" if data is None else f"a {type(data).__name__}"
         message = f"a layout is a mapping with the keys name and slots; found {found}"
         raise LayoutError(source, (Problem((), None, message),), data)
+    data = fill_in(data, beside, source, lines)
     try:
         return LayoutSpec.model_validate(data)
     except ValidationError as error:

@@ -77,7 +77,11 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                shown = f"{key.value!r:.40} is not" if isinstance(key, yaml.ScalarNode) else "a list or mapping is not"
+                shown = (
+                    f"{key.value!r:.40} is one in quotes only"
+                    if isinstance(key, yaml.ScalarNode)
+                    else "a list or mapping is not"
+                )
                 raise yaml.MarkedYAMLError(problem=f"a key should be a word; {shown}", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
@@ -95,7 +99,7 @@ def on_one_line(value: Mapping[str, Any] | Sequence[Any]) -> bool:
     """Whether a value is a short list or a quantity, which people write on one line."""
     if isinstance(value, Mapping):
         return (
-            not {"uniform", "normal", "choice", "width", "gaussian", "impulse"}.isdisjoint(value)
+            not {"uniform", "normal", "choice", "width", "gaussian", "impulse", "share", "long_tail"}.isdisjoint(value)
             and "crop" not in value
         )
     return not any(isinstance(each, dict) for each in value)

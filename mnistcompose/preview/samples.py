@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from ..digits.bank import load_digits
 from ..digits.source import Digits
 from ..layout.model import LayoutSpec
+from ..quantities import listed
 from ..rendering.compose import compose
+from ..rendering.number_choice import unseen_count
 from ..storage.hdf5 import read_shard
 from ..storage.manifest import read_manifest
 
@@ -36,7 +38,9 @@ def compose_samples(spec: LayoutSpec, count: int, seed: int = 0, digits: Digits 
     """Make a layout's first training images."""
     bank = load_digits("train", digits)
     made = compose(bank, spec, "train", seed, 0, count)
-    counts = {"train": spec.train, "test": spec.test}
+    counts: dict[str, int] = {"train": spec.train, "test": spec.test}
+    if spec.holds_out:
+        counts["test_unseen"] = unseen_count(spec, "test_unseen", seed, bank.classes, spec.test)
     note = _note(counts, bank.classes ** len(spec.slots), seed)
     return Samples(spec, note, made.images, made.digits)
 
@@ -54,7 +58,7 @@ def read_samples(root: Path, count: int) -> Samples:
     manifest = read_manifest(root)
     spec = manifest.layout
     counts = {str(name): split.count for name, split in manifest.splits.items()}
-    shards = next(split.shards for _, split in sorted(manifest.splits.items(), reverse=True) if split.count)
+    shards = next(split.shards for split in manifest.splits.values() if split.count)
     wanted = [entry for entry in shards if entry.first < count]
     parts = [read_shard(root / entry.name, entry.sha256, manifest.promise(entry)) for entry in wanted]
     images, digits = (np.concatenate([getattr(part, name) for part in parts])[:count] for name in ("images", "digits"))
@@ -62,5 +66,5 @@ def read_samples(root: Path, count: int) -> Samples:
 
 
 def _note(counts: dict[str, int], classes: int, seed: int) -> str:
-    images = " and ".join(f"{count:,} {name}" for name, count in counts.items())
+    images = listed(f"{count:,} {name}" for name, count in counts.items())
     return f"{images} images\n{classes:,} classes, seed {seed}"

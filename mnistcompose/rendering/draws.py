@@ -4,11 +4,9 @@ Sample i owns a fixed range of a Philox stream whose key is a hash of layout, sp
 and 8 for the image. Every output has one meaning, whether or not a layout uses it; spare ones are for future fields.
 """
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,8 @@ from ..digits.bank import DigitBank, Split
 from ..errors import InputError
 from ..layout.model import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
 from ..layout.names import as_spec
+from .number_choice import check_split, choose_digits
+from .philox import Words, below, words_at, words_of
 
 MAX_SEED = 2**63 - 1  # of a dataset
 MAX_INDEX = 10**15  # of a sample, and so the length of a split
@@ -33,14 +33,9 @@ ABSENT = 255  # stands for a digit where a number is shorter than the layout
 
 FLIPS = {"none": 0, "horizontal": 1, "vertical": 2, "both": 3}
 
-_OUTPUTS = 8  # Philox outputs per slot, and for the image; a multiple of the four that one counter value yields
 _SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY, _TINT = range(7)
 _NOISE_KEY, _GAUSSIAN, _IMPULSE, _LENGTH = range(4)
-
-_PHILOX = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
-_WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
-
-Words = NDArray[np.uint64]
+_NUMBER = 7
 
 
 @dataclass(frozen=True)
@@ -106,22 +101,27 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     ------
     InputError
         An argument is out of its range, or no whole number; the digits of a number should differ, and there are fewer
-        classes than slots.
+        classes than slots; the layout has no such split, or its `numbers` do not fit the digit set.
     """
     spec = as_spec(spec)
     start = whole("start", start, 0, MAX_INDEX)
     stop = whole("stop", stop, start, MAX_INDEX + 1)
-    words = _philox(spec, split, whole("seed", seed, 0), start, stop)
-    return _interpret(spec, words, np.arange(start, stop, dtype=np.int64), bank)
+    seed = whole("seed", seed, 0)
+    words = words_of(spec, split, seed, start, stop)
+    return _interpret(spec, split, seed, words, np.arange(start, stop, dtype=np.int64), bank)
 
 
 def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, bank: DigitBank) -> Draws:
     """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
-    return _interpret(spec, _philox_at(spec, split, whole("seed", seed, 0), indices), indices, bank)
+    seed = whole("seed", seed, 0)
+    return _interpret(spec, split, seed, words_at(spec, split, seed, indices), indices, bank)
 
 
-def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: DigitBank) -> Draws:
+def _interpret(
+    spec: LayoutSpec, split: Split, seed: int, words: Words, index: NDArray[np.int64], bank: DigitBank
+) -> Draws:
     """Convert the raw outputs, uint64 (n, slots + 1, 8), to values."""
+    check_split(spec, split)
     slots = spec.placed
     columns = [(words[:, index], slot) for index, slot in enumerate(slots)]
     image = words[:, len(slots)]
@@ -135,9 +135,15 @@ def _interpret(spec: LayoutSpec, words: Words, index: NDArray[np.int64], bank: D
         )
         for own, slot in columns
     ]
+    by_slot = words[:, : len(slots), _SOURCE]
+    if spec.numbers == "any":
+        source = (_distinct if spec.distinct else _any)(by_slot, bank)
+    else:
+        digits = choose_digits(spec, split, seed, index, image[:, _NUMBER], bank)
+        source = _of_classes(digits, by_slot, bank)
     draws = Draws(
         index=index,
-        source=(_distinct if spec.distinct else _any)(words[:, : len(slots), _SOURCE], bank),
+        source=source,
         center=np.stack(center, axis=1),
         scale=np.stack([_quantise(slot.scale, own[:, _SCALE], SCALE) for own, slot in columns], axis=1),
         rotation=np.stack([_quantise(slot.rotation, own[:, _ROTATION], ANGLE) for own, slot in columns], axis=1),
@@ -192,54 +198,12 @@ def _sine_table() -> NDArray[np.float64]:
     return turn
 
 
-def _key(spec: LayoutSpec, split: Split, seed: int) -> Words:
-    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical), "split": split}, sort_keys=True)
-    return np.frombuffer(hashlib.sha256(identity.encode()).digest()[:16], dtype="<u8")
-
-
-def _philox(spec: LayoutSpec, split: Split, seed: int, start: int, stop: int) -> Words:
-    """Raw outputs (n, slots + 1, 8); the last row of a sample is the image's."""
-    rows = len(spec.slots) + 1
-    generator = np.random.Philox(key=_key(spec, split, seed), counter=start * rows * _OUTPUTS // 4)
-    return generator.random_raw((stop - start) * rows * _OUTPUTS).reshape(stop - start, rows, _OUTPUTS)
-
-
-def _philox_at(spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64]) -> Words:
-    """As `_philox`, for samples that are not consecutive: ten rounds of Philox 4x64 on all their counters at once."""
-    rows = len(spec.slots) + 1
-    steps = rows * _OUTPUTS // 4
-    counters = indices[:, None] * steps + np.arange(1, steps + 1)  # numpy increments before it generates
-    a = counters.astype(np.uint64)
-    b, c, d = (np.zeros(a.shape, np.uint64) for _ in range(3))
-    key, other = _key(spec, split, seed)
-    with np.errstate(over="ignore"):
-        for _ in range(10):
-            (high, low), (high2, low2) = _multiply(a, _PHILOX[0]), _multiply(c, _PHILOX[1])
-            a, b, c, d = high2 ^ b ^ key, low2, high ^ d ^ other, low
-            key, other = key + _WEYL[0], other + _WEYL[1]
-    return np.stack([a, b, c, d], axis=-1).reshape(len(indices), rows, _OUTPUTS)
-
-
-def _multiply(words: Words, factor: np.uint64) -> tuple[Words, Words]:
-    """High and low word of the 128-bit product."""
-    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    low, high, f_low, f_high = words & mask, words >> half, factor & mask, factor >> half
-    middle = high * f_low + (low * f_low >> half)
-    other = low * f_high + (middle & mask)
-    return high * f_high + (middle >> half) + (other >> half), words * factor
-
-
-def _below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:
-    """Integers 0 .. bound - 1 by multiply-high, equally likely to within 2**-32."""
-    return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int32)
-
-
 def _quantise(quantity: float | Uniform | Normal | Choice, words: Words, quanta: int) -> NDArray[np.int32]:
     """One value per word, in whole quanta."""
     match quantity:
         case Uniform(uniform=(low, high)):
             first, last = round(low * quanta), round(high * quanta)
-            return first + _below(words, last - first + 1)
+            return first + below(words, last - first + 1)
         case Normal(normal=(mean, std)):
             from scipy.special import ndtr, ndtri  # only where used: scipy is slow to import
 
@@ -248,19 +212,19 @@ def _quantise(quantity: float | Uniform | Normal | Choice, words: Words, quanta:
             z = ndtri(tail + level * (1 - 2 * tail))
             return np.rint((mean + std * z) * quanta).astype(np.int32)
         case Choice(choice=values):
-            return np.array([round(value * quanta) for value in values], np.int32)[_below(words, len(values))]
+            return np.array([round(value * quanta) for value in values], np.int32)[below(words, len(values))]
         case _:
             return np.full(len(words), round(quantity * quanta), np.int32)
 
 
 def _flips(flip: str | FlipChoice, words: Words) -> NDArray[np.uint8]:
     names = flip.choice if isinstance(flip, FlipChoice) else (flip,)
-    return np.array([FLIPS[name] for name in names], np.uint8)[_below(words, len(names))]
+    return np.array([FLIPS[name] for name in names], np.uint8)[below(words, len(names))]
 
 
 def _tints(tint: tuple[int, int, int] | TintChoice, words: Words) -> NDArray[np.uint8]:
     colors = tint.choice if isinstance(tint, TintChoice) else (tint,)
-    return np.array(colors, np.uint8)[_below(words, len(colors))]
+    return np.array(colors, np.uint8)[below(words, len(colors))]
 
 
 # --- which digits ---------------------------------------------------------------------------------------------------
@@ -268,7 +232,7 @@ def _tints(tint: tuple[int, int, int] | TintChoice, words: Words) -> NDArray[np.
 
 def _any(words: Words, bank: DigitBank) -> NDArray[np.int32]:
     """Indices of source images (n, k), all equally likely."""
-    return np.stack([_below(own, len(bank.labels)) for own in words.T], axis=1)
+    return np.stack([below(own, len(bank.labels)) for own in words.T], axis=1)
 
 
 def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
@@ -279,7 +243,7 @@ def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
         raise InputError(f"distinct: {words.shape[1]} different digits in a number, of {present} classes")
     sources, taken = [], np.empty((len(words), 0), np.uint8)
     for own in words.T:
-        place = _below(own, len(bank.labels) - counts[taken].sum(1)).astype(np.int64)
+        place = below(own, len(bank.labels) - counts[taken].sum(1)).astype(np.int64)
         for used in np.sort(taken, axis=1).T:  # skip the images of each class that is taken
             place += np.where(place >= starts[used], counts[used], 0)
         sources.append(by_class[place].astype(np.int32))
@@ -287,9 +251,23 @@ def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
     return np.stack(sources, axis=1)
 
 
+def _of_classes(classes: NDArray[np.int64], words: Words, bank: DigitBank) -> NDArray[np.int32]:
+    """Indices of source images (n, k) of these classes; all images of a class are equally likely."""
+    by_class, starts, counts = _classes(bank)
+    source: NDArray[np.int32] = by_class[starts[classes] + below(words, counts[classes])]
+    return source
+
+
+@lru_cache(maxsize=4)
+def _classes(bank: DigitBank) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of source images (M,), ordered by class, and each class's start and number of images there."""
+    counts = np.bincount(bank.labels, minlength=bank.classes)
+    return np.argsort(bank.labels, kind="stable").astype(np.int32), np.cumsum(counts) - counts, counts
+
+
 def _shortened(draws: Draws, length: LengthChoice, words: Words) -> Draws:
     """Keep as many slots as each sample's length says, from the first; set the others to zero, and `source` to -1."""
-    lengths = np.array(length.choice)[_below(words, len(length.choice))]
+    lengths = np.array(length.choice)[below(words, len(length.choice))]
     absent = np.arange(draws.source.shape[1]) >= lengths[:, None]
     for values in (draws.source, draws.center, draws.scale, draws.rotation, draws.flip, draws.tint):
         values[absent] = -1 if values is draws.source else 0

@@ -4,17 +4,30 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import bundled_names
+from ..quantities import listed
 from .digests import check_digest, split_digest
 from .files import failing, write_file
 from .location import cache_folder, is_local
-from .schema import BLOCK, FORMAT, MAX_SHARD, Compression, Origin, Promise, SampleSchema, SplitName, shard_name
+from .schema import (
+    BLOCK,
+    FORMAT,
+    MAX_SHARD,
+    SPLITS,
+    Compression,
+    Origin,
+    Promise,
+    SampleSchema,
+    SplitName,
+    shard_name,
+    splits_of,
+)
 
 MANIFEST = "manifest.json"
 
@@ -52,7 +65,7 @@ class _Entry(BaseModel):
 class FileEntry(_Entry):
     """A file in the dataset's own folder, with its size and hash."""
 
-    name: str = Field(pattern=r"^(train|test)(-[0-9]{5,}-of-[0-9]{5,})?\.h5$")
+    name: str = Field(pattern=rf"^({'|'.join(SPLITS)})(-[0-9]{{5,}}-of-[0-9]{{5,}})?\.h5$")
     bytes: Count
     sha256: Digest
 
@@ -125,8 +138,8 @@ class Manifest(_Entry):
             raise ValueError("spec_digest is not that of the layout")
         if self.classes**self.form.slots > 2**63:
             raise ValueError(f"{self.form.slots} slots of {self.classes} classes make labels of more than 64 bits")
-        if set(self.splits) != set(get_args(SplitName)):
-            raise ValueError(f"splits should be {' and '.join(get_args(SplitName))}")
+        if set(self.splits) != set(wanted := splits_of(self.layout)):
+            raise ValueError(f"splits should be {listed(wanted)}")
         if not any(entry.count for entry in self.splits.values()):
             raise ValueError("splits: hold no images")
         for split, entry in self.splits.items():
@@ -200,7 +213,9 @@ def read_manifest(root: Path) -> Manifest:
         is_folder, is_finished = root.is_dir(), path.is_file()
     if not is_folder:
         raise InputError(f"{root}: not a dataset's folder; {_how_to_get(root)}")
-    if not is_finished and (alone := next((name for name in ("train.h5", "test.h5") if (root / name).exists()), None)):
+    if not is_finished and (
+        alone := next((name for split in SPLITS if (root / (name := f"{split}.h5")).exists()), None)
+    ):
         raise InputError(
             f"{path}: missing; {alone} alone holds no images, it refers to the shards; copy the dataset's whole folder"
         )

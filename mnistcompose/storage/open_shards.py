@@ -54,7 +54,7 @@ class OpenShards:
             raise InputError(f"{root}: no split {split!r}; there are {', '.join(map(repr, manifest.splits))}")
         self._root, self._names = root, tuple(names)
         self._entries = manifest.splits[split].shards
-        self._manifest = manifest.model_copy(update={"splits": {}})  # without the hashes of the other split
+        self._manifest = manifest.model_copy(update={"splits": {}})  # without the hashes of the other splits
         self._compressed = manifest.compression != "none"
         self.form: SampleSchema = manifest.form
         self.starts = np.array([entry.first for entry in self._entries], np.int64)

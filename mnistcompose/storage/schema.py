@@ -4,19 +4,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import chain
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layout.model import SIZE
+from ..layout.model import SIZE, LayoutSpec
 
 FORMAT = 1
 BLOCK = 1000  # samples per digest; a shard holds whole blocks, so that shards can be hashed separately
 MAX_SHARD = 100_000  # samples; a shard is made and read in memory
 MAX_SHARD_BYTES = 4 << 30
 Compression = Literal["none", "gzip"]
-SplitName = Literal["train", "test"]
+SplitName = Literal["train", "test", "test_unseen"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 # name: type, shape of one sample, unit; "k" is the number of slots, "image" an image's shape, "area" without colours
 COLUMN_TYPES: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "images": ("|u1", ("image",), "grey level, or red, green and blue"),
@@ -164,6 +165,11 @@ class Shard:
     def origin(self) -> Origin:
         """What the samples were made from."""
         return Origin(*(getattr(self, field.name) for field in fields(Origin)))
+
+
+def splits_of(layout: LayoutSpec) -> tuple[SplitName, ...]:
+    """Splits that a layout's dataset has, in order; `test_unseen` shows the numbers that are held out."""
+    return SPLITS if layout.holds_out else SPLITS[:2]
 
 
 def shard_name(split: SplitName, index: int, total: int) -> str:

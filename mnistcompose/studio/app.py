@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,8 @@ class Draft:
         Data seed that the page starts with.
     on_disk
         Content of the target as it was last read or written; None if there was no such file.
+    beside
+        Folder of the layout that was opened, where the CSV files that it names are.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Draft:
     digits: DigitSource = BUNDLED
     seed: int = 0
     on_disk: bytes | None = None
+    beside: Traversable | None = None
 
 
 class _Request(BaseModel):
@@ -197,7 +201,7 @@ def _answer(draft: Draft, wanted: _Wanted) -> bytes:
     try:
         if fields is not None:
             text = revise(text, fields)
-        spec = parse_spec(text, draft.name)
+        spec = parse_spec(text, draft.name, draft.beside)
         fields = spec.model_dump(mode="json", exclude_unset=True)
         result = _pictures(compose_samples(spec, wanted.first, wanted.seed, draft.digits))
     except LayoutError as error:
@@ -241,7 +245,7 @@ def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
     if draft.target is None:
         return 409, "not saved: no file was named; start the studio with --save FILE"
     try:
-        parse_spec(wanted.text, draft.name)
+        parse_spec(wanted.text, draft.name, draft.beside)
     except InputError:
         return 422, "not saved: the layout has errors; the file is unchanged"
     content = wanted.text.encode()
