@@ -196,6 +196,6 @@ def test_mnists_own_classes_take_no_colour(folders, tmp_path):
 def test_cards_say_what_is_there(folders, tmp_path):
     export(folders["MNIST-lengths"], tmp_path / "npz", "npz")
     card = " ".join((tmp_path / "npz" / "README.md").read_text().split())
-    assert "Numbers of 1 or 2 or 3 or 4 or 5 digits" in card
+    assert "Numbers of 1, 2, 3, 4 or 5 digits" in card
     assert "in images of 96 x 32 grey pixels" in card
     assert "mnistcompose build MNIST-lengths --seed 0" in card

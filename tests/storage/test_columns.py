@@ -1,7 +1,6 @@
 """Splits as NumPy arrays and as a source of samples hold what plain h5py reads, without torch."""
 
 import pickle
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,15 +128,3 @@ def test_grain_loads_the_same_bytes(root: Path, truth: dict[str, NDArray[Any]], 
         pairs = sorted(zip(labels.tolist(), map(bytes, images.reshape(len(images), -1)), strict=True))
         wanted = zip(truth["labels"].tolist(), map(bytes, truth["images"].reshape(COUNT, -1)), strict=True)
         assert pairs == sorted(wanted)
-
-
-def test_the_howto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("grain.python")
-    monkeypatch.chdir(tmp_path)
-    build("MNIST-II-01", tmp_path / "data" / "MNIST-II-01", train=1000, test=100)
-    text = (Path(__file__).parents[2] / "docs" / "howto" / "jax.md").read_text()
-    names: dict[str, Any] = {}
-    exec("".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)), names)
-    assert names["inputs"].shape == (100, 28, 28)
-    assert names["boxes"].shape == (2, 4)
-    assert set(names["labels"][names["labels"] % 10 == 1] % 10) == {1}
