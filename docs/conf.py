@@ -59,6 +59,7 @@ def fields_of(schema: dict[str, Any]) -> str:
 ORDER = [
     *("Digit", "Slot", "Fit", "Noise", "Output", "Window", "Uniform", "Normal", "Choice", "FlipChoice"),
     *("TintChoice", "LengthChoice"),
+    *("Numbers", "LongTail", "NumberList", "HeldOutShare", "HeldOutNumbers", "NumberFile"),
 ]
 
 

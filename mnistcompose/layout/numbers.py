@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     Strict,
@@ -61,6 +62,8 @@ class NumberList(Model):
 class HeldOutShare(Model):
     """Numbers that are held out at random, so that every digit still occurs in every slot among the others."""
 
+    model_config = ConfigDict(title="A share")
+
     share: Annotated[Number, Field(gt=0, lt=1)] = Field(
         description="share of the numbers that only `test_unseen` shows (more than 0, less than 1)", examples=[0.2]
     )
@@ -86,6 +89,8 @@ def _sorted(numbers: Any) -> Any:
 
 class HeldOutNumbers(Model):
     """The numbers that are held out."""
+
+    model_config = ConfigDict(title="These numbers")
 
     test: Annotated[tuple[Pattern, ...], BeforeValidator(_sorted)] = Field(
         min_length=1,

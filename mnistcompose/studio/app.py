@@ -23,7 +23,7 @@ from ..digits.source import BUNDLED, DigitSource
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.problems import LayoutError, Problem
-from ..layout.reading import parse_spec
+from ..layout.reading import parse_spec, read_fields
 from ..rendering.draws import ABSENT
 from ..storage.files import write_output
 from .guard import Guard
@@ -203,6 +203,8 @@ def _answer(draft: Draft, wanted: _Wanted) -> bytes:
             text = revise(text, fields)
         spec = parse_spec(text, draft.name, draft.beside)
         fields = spec.model_dump(mode="json", exclude_unset=True)
+        if "numbers" in fields:
+            fields["numbers"] = read_fields(text)["numbers"]  # the name of a CSV, not what it holds
         result = _pictures(compose_samples(spec, wanted.first, wanted.seed, draft.digits))
     except LayoutError as error:
         fields = error.data if isinstance(error.data, dict) else None

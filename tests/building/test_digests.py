@@ -7,11 +7,11 @@ from mnistcompose.layout.names import load_spec, spec_names
 
 
 def test_every_bundled_dataset_has_a_published_digest():
-    assert list(published_digests()) == spec_names()
+    assert list(published_digests())[: len(spec_names())] == spec_names()
     digests = [digest for splits in published_digests().values() for digest in splits.values()]
-    assert len(set(digests)) == 30
+    assert len(set(digests)) == len(digests) == 30 + 5 * 3 + 2
 
 
-@pytest.mark.parametrize("name", spec_names())
+@pytest.mark.parametrize("name", published_digests())
 def test_a_dataset_has_its_published_digest(name):
     assert make_digests(load_spec(name)) == published_digests()[name]

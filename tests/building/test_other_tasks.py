@@ -38,7 +38,9 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 def test_a_build_holds_what_the_layout_gives(folders, name):
     report = verify(folders[name], rerender=-1)
     assert report.problems == ()
-    assert report.rendered == COUNT + 100
+    splits = read_manifest(folders[name]).splits
+    assert report.rendered == report.images == sum(entry.count for entry in splits.values())
+    assert (splits["train"].count, splits["test"].count) == (COUNT, 100)
     manifest, wanted = (
         read_manifest(folders[name]),
         compose_shard(BANK, load_spec(name), "train", 0, 0, COUNT, masks=True),

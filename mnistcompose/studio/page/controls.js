@@ -30,7 +30,8 @@ export function input(path, node) {
   const made = element(tag, marked(path, { className, value: shown(value) }));
   made.style.width = "100%";
   if (whole) made.inputMode = "numeric";
-  made.addEventListener("input", () => write(path, whole ? number(made.value) : made.value));
+  const typed = whole ? number : node.type === "object" ? json : (text) => text;
+  made.addEventListener("input", () => write(path, typed(made.value)));
   return row(path, node, made);
 }
 

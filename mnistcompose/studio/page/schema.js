@@ -25,7 +25,8 @@ export function formOf(value, forms) {
   return forms.find(({ form, value: word }) => {
     if (!form) return value === word;
     if (form.prefixItems) return Array.isArray(value);
-    if (form.properties) return isObject(value) && Object.keys(form.properties).some((name) => name in value);
+    const names = form.required?.length ? form.required : Object.keys(form.properties ?? {});
+    if (form.properties) return isObject(value) && (names.some((name) => name in value) || (!form.required && !Object.keys(value).length));
     return typeof value === "number" || (typeof value === "string" && !forms.some((each) => each.value !== undefined));
   });
 }

@@ -23,7 +23,10 @@ export function startingValue(form, value, node) {
     },
   };
   return Object.fromEntries(
-    (form.required ?? []).map((name) => [name, starts[name]?.(resolve(form.properties[name])) ?? 1]),
+    (form.required ?? []).map((name) => {
+      const own = resolve(form.properties[name]);
+      return [name, starts[name]?.(own) ?? own.examples?.[0] ?? 1];
+    }),
   );
 }
 
