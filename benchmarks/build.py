@@ -131,6 +131,25 @@ def whole(spec: LayoutSpec, count: int, folder: Path, rounds: int) -> dict[str, 
     return rates
 
 
+NUMBERS: dict[str, Any] = {
+    "drawn digit by digit": "any",
+    "uniform": {},
+    "balanced": {"weights": "balanced"},
+    "long tail": {"weights": {"long_tail": 0.01}},
+}
+
+
+def with_numbers(spec: LayoutSpec, count: int, folder: Path, rounds: int) -> dict[str, list[float]]:
+    """Images a second of builds of one layout, with and without `numbers`, turn by turn."""
+    specs = {name: spec.model_copy(update={"numbers": numbers}) for name, numbers in NUMBERS.items()}
+    rates: dict[str, list[float]] = {name: [] for name in specs}
+    for turn in range(rounds):
+        for name, own in specs.items():
+            place = folder / f"numbers-{name}-{turn}"
+            rates[name].append(build(own, place, train=count, test=0).images_per_second)
+    return rates
+
+
 _CALL = """
 import resource, sys
 from mnistcompose.cli import main
@@ -189,6 +208,11 @@ def main(layout: str, images: int, largest: int, rounds: int, out: Path) -> None
         pure = median(rates["in memory"])
         rows = [(key, f"{median(v):,.0f}", f"{median(v) / pure:.2f}") for key, v in rates.items()]
         console.print(table(f"{THREADS} cores, {layout}", ("", "images/s", "of making them"), rows))
+
+        rates = result["numbers"] = with_numbers(spec, images // rounds // SHARD * SHARD, folder, rounds)
+        usual = median(rates["drawn digit by digit"])
+        rows = [(key, f"{median(v):,.0f}", f"{median(v) / usual:.2f}") for key, v in rates.items()]
+        console.print(table(f"numbers, {layout}", ("", "images/s", "of drawing digits"), rows))
 
         counts = [10**n for n in range(5, 10) if 10**n <= largest]
         grown = result["growth"] = growth(layout, counts, folder)
