@@ -103,6 +103,20 @@ def test_a_form_and_a_text_say_the_same(spec):
     assert LayoutSpec.model_validate_json(json.dumps(answer["fields"])) == parse_spec(answer["text"])
 
 
+def test_a_csv_is_read_next_to_the_layout_and_stays_in_the_text(tmp_path):
+    (tmp_path / "some.csv").write_text("number,use\n12,test\n")
+    text = TEXT + "numbers:\n  held_out: {csv: some.csv}\n"
+    app = make_app(Draft("mine.yaml", text, beside=tmp_path), PORT, TOKEN)
+    client = TestClient(app, base_url=HOME)
+    found = samples(client, text)
+    assert found["problems"] == []
+    assert found["fields"]["numbers"] == {"held_out": {"csv": "some.csv"}}
+    changed = samples(client, text, fields={**found["fields"], "composite": "add"})
+    assert "held_out: {csv: some.csv}" in changed["text"]
+    (problem,) = samples(studio(), text)["problems"]
+    assert "a CSV is read next to the file of a layout" in problem["message"]
+
+
 def test_what_is_wrong_is_told_with_its_line_and_its_field():
     text = "name: x\nslots:\n  - center: [0, 0]\n    scale: -1\n    rotation: {uniform: [3, 1]}\nnoise: {gausian: 1}\n"
     problems = samples(studio(), text)["problems"]
@@ -630,6 +644,29 @@ def test_size_colour_window_and_length_can_be_set(page):
     page.until(lambda: {len(label) for label in page.labels()} == {1})
     page.find("#field-distinct").click()
     until_read(distinct=True)
+
+
+def test_numbers_can_be_held_out_and_weighted(page):
+    def until_numbers(expected, works=True):
+        page.until(lambda: read_fields(page.text()).get("numbers") == expected)
+        page.until(lambda: bool(page.find("#problems").text) != works)
+
+    choose(page, "field-numbers", "numbers")
+    until_numbers({})
+    choose(page, "field-numbers-weights", "balanced")
+    until_numbers({"weights": "balanced"})
+    choose(page, "field-numbers-held_out", "a share")
+    until_numbers({"weights": "balanced", "held_out": {"share": 0.2}})
+    page.write("#field-numbers-held_out-share", "0.3")
+    until_numbers({"weights": "balanced", "held_out": {"share": 0.3}})
+    choose(page, "field-numbers-weights", "list")
+    until_numbers({"weights": {"list": {"0": 1}}, "held_out": {"share": 0.3}}, works=False)
+    page.write("#field-numbers-weights-list", '{"07": 1, "70": 2}')
+    choose(page, "field-numbers-held_out", "these numbers")
+    page.write("[data-field='numbers.held_out.test']", "70")
+    until_numbers({"weights": {"list": {"07": 1, "70": 2}}, "held_out": {"test": ["70"]}})
+    page.until(lambda: set(page.labels()) == {"07"})
+    assert page.find("#field-numbers-held_out").get_attribute("value") == "these numbers"
 
 
 def colors(page):

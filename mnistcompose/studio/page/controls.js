@@ -101,7 +101,8 @@ export function color(path) {
 // spans a quarter of it, and twice as much after it is let go at an end.
 export function slider(path, label, node, { flush = false } = {}, standard = 0, suffix = "") {
   const value = read(path) ?? standard;
-  const allowed = [node.minimum ?? -10, Number.isFinite(node.maximum) ? node.maximum : 10];
+  const [low, high] = [node.minimum ?? node.exclusiveMinimum, node.maximum ?? node.exclusiveMaximum];
+  const allowed = [low ?? -10, Number.isFinite(high) ? high : 10];
   const width = allowed[1] - allowed[0];
   const digits = width > 100 ? 0 : width > 15 && allowed[0] === 0 ? 1 : 2;
   const range = element("input", { type: "range", min: allowed[0], max: allowed[1], step: 10 ** -digits });
