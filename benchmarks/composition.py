@@ -24,7 +24,7 @@ from dcl import Oracle, evaluate, fit, lenet
 from dcl.experiments.environment import environment
 from dcl.reporting.statistics import mean_and_std
 from dcl.reporting.table import markdown_table, paper_notation
-from mnistcompose.datasets.base import Target
+from mnistcompose.datasets.targets import TargetName
 from mnistcompose.storage.files import write_file
 from mnistcompose.storage.schema import SplitName
 
@@ -34,7 +34,7 @@ MODELS = ("baseline", "baseline-positions", "A2-positions", "A3S-positions", "or
 SPLITS: tuple[SplitName, ...] = ("test", "test_unseen")
 
 
-def make(model: str, classes: int, slots: int) -> tuple[nn.Module, Target]:
+def make(model: str, classes: int, slots: int) -> tuple[nn.Module, TargetName]:
     """Make a network and say what it predicts."""
     if model == "oracle":
         return Oracle(classes, slots), "digits"

@@ -18,6 +18,7 @@ _COMMANDS = {
     "build": ("build", "Make datasets: HDF5 shards, bit-reproducible, resumable."),
     "verify": ("verify", "Check a dataset's files, labels and pixels."),
     "export": ("export", "Write a dataset as IDX, WebDataset, Parquet, PNG, NPZ or COCO."),
+    "pairs": ("pairs", "Pair MNIST's images to numbers and their sums."),
     "preview": ("preview", "Draw a contact sheet of a layout or a dataset."),
     "studio": ("studio", "Design a layout in the browser, next to samples of it."),
     "list": ("spec", "List the bundled datasets."),

@@ -58,7 +58,7 @@ def fields_of(schema: dict[str, Any]) -> str:
 
 ORDER = [
     *("Digit", "Slot", "Fit", "Noise", "Output", "Window", "Uniform", "Normal", "Choice", "FlipChoice"),
-    *("TintChoice", "LengthChoice"),
+    *("TintChoice", "TintByDigit", "LengthChoice", "Labels"),
     *("Numbers", "LongTail", "NumberList", "HeldOutShare", "HeldOutNumbers", "NumberFile"),
 ]
 

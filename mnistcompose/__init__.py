@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .datasets.shuffle import BlockShuffle
     from .datasets.torch_renderer import DeviceBank, fresh_batches, render_on_device
     from .datasets.vision import MNISTCompose
+    from .digits.addition import AdditionPairs, addition_pairs
     from .digits.bank import DigitBank, load_digits
     from .digits.source import DigitSource
     from .errors import BuildError, InputError
@@ -32,6 +33,7 @@ if not (_HERE / "specs").is_dir():  # a checkout, where cli/ and specs/ lie next
 
 _HOME = {
     "ArraySource": "storage.columns",
+    "AdditionPairs": "digits.addition",
     "BlockShuffle": "datasets.shuffle",
     "BuildError": "errors",
     "BuildReport": "building.build",
@@ -47,6 +49,7 @@ _HOME = {
     "ShardedDigits": "datasets.sharded",
     "VerifyReport": "building.verify",
     "arrays": "storage.columns",
+    "addition_pairs": "digits.addition",
     "build": "building.build",
     "draw": "rendering.draws",
     "export": "exporting.export",
@@ -59,6 +62,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AdditionPairs",
     "ArraySource",
     "BlockShuffle",
     "BuildError",
@@ -74,6 +78,7 @@ __all__ = [
     "MNISTCompose",
     "ShardedDigits",
     "VerifyReport",
+    "addition_pairs",
     "arrays",
     "build",
     "draw",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mnistcompose.arguments import here
 from mnistcompose.building.build import build
-from mnistcompose.datasets.base import Target
 from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.datasets.sharded import ShardedDigits
+from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
@@ -69,7 +69,7 @@ class Dataset:
             **({"input_shape": list(self.input_shape)} if self.input_shape != INPUT_SHAPE else {}),
         }
 
-    def load(self, split: Split, target: Target, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    def load(self, split: Split, target: TargetName, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Images uint8 (N, C, H, W), and numbers int64 (N,) or digits int64 (N, k). Files are verified."""
         if self.root is not None:
             return ShardedDigits(self.root, cast(SplitName, split), target=target).as_tensors(device)

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnistcompose.datasets.base import Target
 from mnistcompose.datasets.composed import ComposedDigits
+from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.names import load_spec
@@ -37,7 +37,7 @@ class Trained:
     epochs: int  # trained so far
 
     @property
-    def target(self) -> Target:
+    def target(self) -> TargetName:
         """What the network predicts."""
         return target_of(self.identity["model"])
 

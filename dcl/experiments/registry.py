@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mnistcompose.datasets.base import Target
+from mnistcompose.datasets.targets import TargetName
 from mnistcompose.errors import InputError
 
 from ..data.numbers import INPUT_SHAPE
@@ -53,7 +53,7 @@ def notation_of(model: str, classes: int, slots: int) -> str:
     return image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
 
 
-def target_of(model: str) -> Target:
+def target_of(model: str) -> TargetName:
     """What a model predicts: `digits` for the oracle, `number` for all others."""
     return "digits" if model == "oracle" else "number"
 

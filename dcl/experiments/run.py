@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnistcompose.datasets.base import Target
+from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import Split
 from mnistcompose.errors import InputError
 from mnistcompose.forking import ThreadLock
@@ -50,7 +50,7 @@ class Run:
         return list(self.dataset.splits)[1]
 
     @property
-    def target(self) -> Target:
+    def target(self) -> TargetName:
         """What the model predicts."""
         return target_of(self.model)
 

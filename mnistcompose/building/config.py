@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
-from ..rendering.draws import MAX_INDEX, MAX_SEED
+from ..rendering.draws import MAX_INDEX, MAX_SEED, draw
 from ..rendering.number_choice import pool_of, unseen_count
 from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, SPLITS, Compression, SampleSchema, SplitName
 
@@ -38,7 +38,7 @@ class BuildConfig:
     @property
     def schema(self) -> SampleSchema:
         """What the samples look like."""
-        return SampleSchema(len(self.spec.slots), self.spec.output.shape, self.masks)
+        return SampleSchema(len(self.spec.slots), self.spec.output.shape, self.masks, self.spec.has_label_noise)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -110,6 +110,7 @@ def make_config(
             "use fewer slots"
         )
     counts = split_counts(spec, seed, bank.classes, train, test)
+    draw(spec, "train", 0, 0, seed, bank)  # reject a layout that does not fit the digits' classes
     config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, bool(masks))
     sample_bytes = config.schema.sample_bytes
     if shard_size * sample_bytes > MAX_SHARD_BYTES:

@@ -163,9 +163,12 @@ def _shard_problems(
         return
     if list(block_digests(shard.images, shard.labels)) != entry.blocks:
         yield f"{path}: images and labels do not have the digests in the manifest"
-    wrong = np.flatnonzero(numbers(shard.digits, manifest.classes) != shard.labels)
+    clean = shard.labels if shard.labels_clean is None else shard.labels_clean
+    wrong = np.flatnonzero(numbers(shard.digits, manifest.classes) != clean)
     if len(wrong):
         yield f"{path}: the label of sample {entry.first + wrong[0]} is not the number that its digits make"
+    elif not spec.labels.noise_of(entry.split) and len(wrong := np.flatnonzero(shard.labels != clean)):
+        yield f"{path}: the label of sample {entry.first + wrong[0]} is wrong; only training labels have noise"
     if bank is not None:
         yield from _drawn_problems(path, shard, spec, bank)
         for start, stop in runs:
@@ -185,7 +188,10 @@ def _drawn_problems(path: Path, shard: Shard, spec: LayoutSpec, bank: DigitBank)
     elif (np.where(source < 0, ABSENT, bank.labels[source]) != shard.digits).any():
         yield f"{path}: digits are not those of the source images"
     draws = draw(spec, shard.split, shard.first, shard.first + len(shard), shard.seed, bank)
-    for name, again in drawn_columns(draws).items():
+    columns = drawn_columns(draws)
+    if shard.labels_clean is not None:
+        columns["labels"] = shard.labels_clean + draws.label_shift
+    for name, again in columns.items():
         wrong = np.flatnonzero((getattr(shard, name) != again).reshape(len(shard), -1).any(axis=1))
         if len(wrong):
             yield f"{path}: {name} of sample {shard.first + wrong[0]} is not what the layout and the seed give"

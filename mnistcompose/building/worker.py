@@ -66,6 +66,7 @@ def compose_shard(
         digits=made.digits,
         box=made.boxes,
         masks=made.masks,
+        labels_clean=made.labels - made.draws.label_shift if spec.has_label_noise else None,
         **drawn_columns(made.draws),
     )
 

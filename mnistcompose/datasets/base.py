@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ..arguments import positions
-from ..errors import InputError
-from ..rendering.draws import ABSENT
 from ..storage.schema import SampleSchema
+from .targets import Target, check_target, make_targets, source_of
 
-Target = Literal["number", "digits", "set"]
 Transform = Callable[[Any], Any]
 Index = int | slice | Sequence[int] | Sequence[bool] | NDArray[np.integer[Any] | np.bool_] | Tensor
 
@@ -46,8 +44,7 @@ class DigitsDataset(Dataset[Any]):
         target_transform: Transform | None,
         target: Target,
     ) -> None:
-        if target not in get_args(Target):
-            raise InputError(f"target = {target!r}; should be 'number', 'digits' or 'set'")
+        check_target(target)
         self.classes = classes
         self.slots = form.slots
         self.transform = transform
@@ -94,9 +91,8 @@ class DigitsDataset(Dataset[Any]):
             uint8 tensor (C, H, W), usually (1, 28, 28); for a batch (n, C, H, W). With a `transform`, what it returns
             for each.
         target
-            The number, an int; with `target="digits"` an int64 tensor (k,), with `target="set"` one of zeros and ones
-            (classes,). For a batch: int64 tensor (n,), (n, k) or (n, classes). In `digits`, a place that a shorter
-            number leaves empty has the extra class `classes`.
+            The number, an int; other targets as `ShardedDigits` describes them, an int or a tensor. For a batch, a
+            tensor whose first axis is n.
 
         Raises
         ------
@@ -117,7 +113,7 @@ class DigitsDataset(Dataset[Any]):
         """Return several samples, read at once; a DataLoader calls this for a batch."""
         images, targets = self._batch(positions(indices, len(self)))
         transform, target_transform = self.transform or _same, self.target_transform or _same
-        each = targets.tolist() if targets.ndim == 1 else targets
+        each = targets.tolist() if targets.ndim == 1 and not targets.is_floating_point() else targets
         return [(transform(image), target_transform(target)) for image, target in zip(images, each, strict=True)]
 
     def _batch(self, places: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -126,16 +122,11 @@ class DigitsDataset(Dataset[Any]):
 
     def _targets(self, columns: Columns) -> NDArray[Any]:
         """The column that targets are made from."""
-        return columns.labels if self.target == "number" else columns.digits
+        return columns.labels if source_of(self.target) == "labels" else columns.digits
 
     def _as_target(self, stored: NDArray[Any]) -> Tensor:
-        """Targets int64 (n,), (n, k) or (n, classes), of labels or digits."""
-        if self.target == "number":
-            return torch.from_numpy(stored)
-        digits = torch.from_numpy(np.where(stored == ABSENT, self.classes, stored.astype(np.int64)))
-        if self.target == "digits":
-            return digits
-        return torch.zeros(len(digits), self.classes + 1, dtype=torch.int64).scatter_(1, digits, 1)[:, :-1]
+        """Targets, their first axis n, of labels or digits."""
+        return torch.from_numpy(np.ascontiguousarray(make_targets(self.target, stored, self.classes)))
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """Images and targets, as they are stored."""
@@ -151,18 +142,18 @@ class DigitsDataset(Dataset[Any]):
         Returns
         -------
         images : uint8 (N, C, H, W)
-        targets : int64 (N,), (N, k) for `target="digits"`, or (N, classes) for `target="set"`
+        targets : int64 (N,), (N, k) for `target="digits"` and `"sorted"`, (N, classes) for `target="set"`, or what a
+            function makes
         """
-        shape = {"number": (len(self),), "digits": (len(self), self.slots), "set": (len(self), self.classes)}
         images = torch.empty((len(self), *self.image_shape), dtype=torch.uint8, device=device)
-        targets = torch.empty(shape[self.target], dtype=torch.int64, device=device)
-        start = 0
+        nothing = Columns(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty((0, self.slots), np.uint8))
+        targets, start = [], 0
         for columns in self._pieces():
             stop = start + len(columns.labels)
             images[start:stop] = as_batch(columns.images).to(device)
-            targets[start:stop] = self._as_target(self._targets(columns)).to(device)
+            targets.append(self._as_target(self._targets(columns)).to(device))
             start = stop
-        return images, targets
+        return images, torch.cat(targets or [self._as_target(self._targets(nothing)).to(device)])
 
 
 def _same(value: Any) -> Any:

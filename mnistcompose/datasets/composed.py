@@ -20,10 +20,11 @@ from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.compose import Composed, compose, compose_at
-from ..rendering.draws import MAX_INDEX, MAX_SEED
+from ..rendering.draws import MAX_INDEX, MAX_SEED, draw
 from ..rendering.number_choice import check_split, unseen_count
 from ..storage.schema import SampleSchema
-from .base import Columns, DigitsDataset, Target, Transform, as_batch
+from .base import Columns, DigitsDataset, Transform, as_batch
+from .targets import Target
 
 _CHUNK = 5000  # samples that a thread renders at once
 
@@ -58,7 +59,7 @@ class ComposedDigits(DigitsDataset):
     Raises
     ------
     InputError
-        An argument is out of its range, or the digit set cannot be read.
+        An argument is out of its range, or the digit set cannot be read, or does not fit the layout.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class ComposedDigits(DigitsDataset):
         self._source = as_source(digits)
         length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
         check_split(spec, split)
-        form = SampleSchema(len(spec.slots), spec.output.shape)
+        form = SampleSchema(len(spec.slots), spec.output.shape, labels_clean=spec.has_label_noise)
+        draw(spec, split, 0, 0, self.seed, self._bank)  # reject a layout that does not fit the digits' classes
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 
     def __repr__(self) -> str:
@@ -122,7 +124,7 @@ class ComposedDigits(DigitsDataset):
         Yields
         ------
         images : uint8 (batch_size, C, H, W)
-        targets : int64 (batch_size,), (batch_size, k) for `target="digits"`, (batch_size, classes) for `target="set"`
+        targets : (batch_size, ...), as of `as_tensors`
 
         Raises
         ------

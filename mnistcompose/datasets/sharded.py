@@ -11,7 +11,8 @@ from ..storage.location import locate
 from ..storage.manifest import read_manifest
 from ..storage.open_shards import OpenShards
 from ..storage.schema import SplitName
-from .base import Columns, DigitsDataset, Target, Transform, joined
+from .base import Columns, DigitsDataset, Transform, joined
+from .targets import Target, source_of
 
 _NAMES = ("images", "labels", "digits")
 _RESIDENT = 256 << 20  # bytes of images: a split up to this size is read into memory at first use
@@ -35,8 +36,14 @@ class ShardedDigits(DigitsDataset):
     transform, target_transform
         Called with each image, a uint8 tensor (C, H, W), and with each target.
     target
-        'number' for the number as one class, 'digits' for the class of each digit, 'set' for the digits that occur at
-        any place: a 1 for each, for multi-label classifiers.
+        - 'number': the number as one class, with any label noise; 'clean': without label noise.
+        - 'digits': class of each digit, int64 (k,); a place that a shorter number leaves empty has the class `classes`.
+        - 'set': the digits that occur at any place, for multi-label classifiers: int64 (classes,), a 1 for each.
+        - 'sum', 'product', 'max' of the digits that are there; 'parity': 0 if their sum is even, 1 if it is odd.
+        - 'sorted': as 'digits', the lowest first; empty places come last.
+        - A function of digits uint8 (n, k), in which 255 is an empty place, that returns an array whose first axis is
+          n. It is called with batches of any size, so each row of its result may depend only on the same row of the
+          digits. Whole numbers become int64. Spawned workers need a function that can be pickled.
     verify
         Check the SHA-256 of all files first.
 
@@ -50,7 +57,7 @@ class ShardedDigits(DigitsDataset):
     Raises
     ------
     InputError
-        The folder holds no finished dataset.
+        The folder holds no finished dataset, or the target is none of these.
     BuildError
         A file is missing or damaged.
     """
@@ -86,7 +93,7 @@ class ShardedDigits(DigitsDataset):
             self._whole = joined(list(self._pieces()))
         if self._whole is not None:
             return self._whole.images.take(positions, 0), self._targets(self._whole)[positions]
-        target = "labels" if self.target == "number" else "digits"
+        target = source_of(self.target)
         columns = self._shards.gather(positions, ("images", target))
         return columns["images"], columns[target]
 

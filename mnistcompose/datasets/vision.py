@@ -25,6 +25,7 @@ from ..storage.locks import LockedError
 from ..storage.manifest import MANIFEST, Manifest, local_copy, read_manifest
 from ..storage.schema import SplitName
 from .base import Transform
+from .targets import make_targets
 
 TargetType = Literal["number", "digits", "multilabel", "boxes", "masks"]
 
@@ -146,9 +147,9 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
             case "number":
                 return int(self.targets[index])
             case "digits":
-                return torch.from_numpy(np.where(present, digits, self._digit_classes).astype(np.int64))
+                return torch.from_numpy(make_targets("digits", digits[None], self._digit_classes)[0])
             case "multilabel":
-                return torch.from_numpy(np.isin(np.arange(self._digit_classes), digits[present]).astype(np.int64))
+                return torch.from_numpy(make_targets("set", digits[None], self._digit_classes)[0])
             case "boxes":
                 boxes = torch.from_numpy(self._columns["box"][index][present])
                 return tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=tuple(self.data.shape[1:3]))

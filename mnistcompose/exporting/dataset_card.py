@@ -92,6 +92,17 @@ def size_category(count: int) -> str:
     return "100B<n<1T" if count < 10**12 else "n>1T"
 
 
+def _noise(source: Source) -> str:
+    """Say which labels are wrong."""
+    if not source.spec.has_label_noise:
+        return ""
+    noise = source.spec.labels
+    return (
+        f" In the training split, {100 * noise.noise:.4g} % of the labels are wrong on purpose ({noise.kind} noise); "
+        "the right number is the one that `digits` make."
+    )
+
+
 def _text(source: Source, kind: FormatName, fmt: Format) -> str:
     manifest = source.manifest
     splits = "\n".join(
@@ -102,7 +113,7 @@ def _text(source: Source, kind: FormatName, fmt: Format) -> str:
     return f"""# {source.spec.name}
 
 {about}Numbers of {source.lengths} digits, composed from {_digits(source)}, in images of {source.pixels}. The label
-is the whole number, one of {source.numbers:,}. The construction is that of section 4.1.1 of
+is the whole number, one of {source.numbers:,}.{_noise(source)} The construction is that of section 4.1.1 of
 [Deep Collaborative Learning for Visual Recognition]({PAPER}).
 
 | split | images | SHA-256 |

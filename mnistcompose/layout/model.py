@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
@@ -163,6 +164,41 @@ class TintChoice(_Model):
     choice: tuple[Color, ...] = Field(min_length=1, max_length=256, description="the colours to choose from")
 
 
+class TintByDigit(_Model):
+    """A colour for every class of digit, which predicts the class as often as `agree` says."""
+
+    model_config = ConfigDict(title="by digit")  # the studio's name for it
+
+    by_digit: tuple[Color, ...] = Field(
+        min_length=1, max_length=255, description="a colour for each class of digit, from class 0"
+    )
+    agree: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="probability that a digit has its class's colour; else it has one of the other colours, all "
+        "equally likely (0 to 1)",
+    )
+    agree_test: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="the same for splits whose name begins with test, such as 1 - agree; without it, as `agree`",
+    )
+
+    @model_validator(mode="after")
+    def _another(self) -> "TintByDigit":
+        if len(set(self.by_digit)) == 1 and {self.agree, self.agree_test} - {1.0, None}:
+            raise ValueError("all colours are the same, so that there is no other one; list at least two, or agree: 1")
+        return self
+
+    def agreement(self, split: str) -> float:
+        """Probability that a digit of a split has its class's colour."""
+        return self.agree if self.agree_test is None or not split.startswith("test") else self.agree_test
+
+
+def _tint_kind(value: object) -> str:
+    """Form of a tint: a colour, a choice, or a colour by class."""
+    by_digit = "by_digit" in value if isinstance(value, Mapping) else isinstance(value, TintByDigit)
+    return "by_digit" if by_digit else _shape(value)
+
+
 class Digit(_Model):
     """How a digit is drawn. Applied in this order: flip, size, scale, rotation, position, tint."""
 
@@ -186,11 +222,13 @@ class Digit(_Model):
         default="ink",
         description="what lies at the slot's centre: the middle of the digit's ink, or that of its source image",
     )
-    tint: Annotated[Annotated[Color, Tag("name")] | Annotated[TintChoice, Tag("varying")], Discriminator(_shape)] = (
-        Field(
-            default=WHITE,
-            description="[red, green, blue] of full ink, 0 to 255, or {choice: [...]}; needs output.channels: 3",
-        )
+    tint: Annotated[
+        Annotated[Color, Tag("name")] | Annotated[TintChoice, Tag("varying")] | Annotated[TintByDigit, Tag("by_digit")],
+        Discriminator(_tint_kind),
+    ] = Field(
+        default=WHITE,
+        description="[red, green, blue] of full ink, 0 to 255, {choice: [...]}, or {by_digit: [...], agree, "
+        "agree_test}; needs output.channels: 3",
     )
 
 
@@ -262,11 +300,29 @@ class LengthChoice(_Model):
     )
 
 
+class Labels(_Model):
+    """Wrong labels in the training splits, `train` and `fit`; others have right ones. Digits and factors stay true."""
+
+    noise: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="probability that a training label is another number (0 to 1)"
+    )
+    kind: Literal["symmetric", "neighbour"] = Field(
+        default="symmetric",
+        description="symmetric (any other number, all equally likely), or neighbour (one of the digits, all equally "
+        "likely, is one higher or lower; 0 is next to the highest class)",
+    )
+
+    def noise_of(self, split: str) -> float:
+        """Probability that a label of a split is wrong."""
+        return self.noise if split in ("train", "fit") else 0.0
+
+
 class LayoutSpec(_Model):
     """A dataset's layout.
 
-    Slot 0 is the most significant digit. `name`, `description` and the counts do not affect pixels, so that 300 images
-    are a prefix of 60,000; all other fields do. Layouts are equal if these four and their canonical forms are.
+    Slot 0 is the most significant digit. `name`, `description` and the counts do not affect samples, so that 300 images
+    are a prefix of 60,000; all other fields do, `labels` only the labels. Layouts are equal if these four and their
+    canonical forms are.
     """
 
     name: StrictStr = Field(
@@ -300,6 +356,7 @@ class LayoutSpec(_Model):
     )
     noise: Noise = Field(default_factory=Noise, description="noise on the finished image")
     output: Output = Field(default_factory=Output, description="size and colour of the images, and what they show")
+    labels: Labels = Field(default_factory=Labels, description="noise on the labels of the training splits")
 
     @model_validator(mode="after")
     def _agrees(self) -> "LayoutSpec":
@@ -309,6 +366,9 @@ class LayoutSpec(_Model):
             raise _disagreement(("length", "choice"), message)
         if isinstance(self.numbers, Numbers):
             self._check_numbers(self.numbers)
+        if self.holds_out and self.has_label_noise:
+            message = "labels.noise: a wrong label could be a number that is held out; use one of both"
+            raise _disagreement(("labels", "noise"), message)
         for index, slot in enumerate(self.placed):
             if slot.tint != WHITE and self.output.channels == 1:
                 message = f"slots[{index}]: a tint needs output.channels: 3; the images are grey"
@@ -378,14 +438,22 @@ class LayoutSpec(_Model):
 
     @cached_property
     def canonical(self) -> str:
-        """Sorted-key JSON of the pixel-determining fields, defaults left out.
+        """Sorted-key JSON of the fields that determine pixels and labels, defaults left out.
 
         Two spellings of one layout (a value per slot, or dataset-wide) have the same canonical form, and an optional
         field that is added later does not change it.
         """
+        return self._canonical(_SHARED | {"labels"} if self.has_label_noise else _SHARED)
+
+    @cached_property
+    def canonical_pixels(self) -> str:
+        """The canonical form without `labels`: all random choices depend on it, so that label noise moves no pixel."""
+        return self._canonical(_SHARED)
+
+    def _canonical(self, shared: set[str]) -> str:
         fields = {
             "slots": [slot.model_dump(exclude_defaults=True) for slot in self.placed],
-            **self.model_dump(include=_SHARED, exclude_defaults=True),
+            **self.model_dump(include=shared, exclude_defaults=True),
         }
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return re.sub(r"-0\.0\b", "0.0", text)  # equal layouts have equal digests
@@ -394,6 +462,16 @@ class LayoutSpec(_Model):
     def holds_out(self) -> bool:
         """Whether some numbers are held out, so that there are splits of numbers that training never shows."""
         return isinstance(self.numbers, Numbers) and self.numbers.held_out != "none"
+
+    @property
+    def has_label_noise(self) -> bool:
+        """Whether labels of the training splits may be wrong."""
+        return self.labels.noise > 0
+
+    @property
+    def most_digits(self) -> int:
+        """How many digits the longest numbers have."""
+        return len(self.slots) if self.length == "all" else max(self.length.choice)
 
     @property
     def is_plain(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..errors import InputError
-from .model import Digit, Fit, LayoutSpec, Noise, Normal, Output, Slot, Uniform, Window
+from .model import Digit, Fit, Labels, LayoutSpec, Noise, Normal, Output, Slot, TintByDigit, Uniform, Window
 from .numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberFile, NumberList, Numbers
 
 FieldPath = tuple[str | int, ...]
@@ -54,6 +54,7 @@ _FORMS_AT: dict[str, tuple[type[BaseModel], ...]] = {  # what a mapping there ma
     "digit": (Digit,), "slots": (Slot,), "noise": (Noise,), "size": (Fit,), "output": (Output,), "crop": (Window,),
     "numbers": (Numbers,), "weights": (LongTail, NumberList, NumberFile),
     "held_out": (HeldOutShare, HeldOutNumbers, NumberFile),
+    "labels": (Labels,), "tint": (TintByDigit,),
 }  # fmt: skip
 _VARYING_KEYS = ("uniform", "normal", "choice")
 _WORDING = {

@@ -5,7 +5,7 @@ and 8 for the image. Every output has one meaning, whether or not a layout uses 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -15,10 +15,23 @@ from numpy.typing import NDArray
 from ..arguments import whole
 from ..digits.bank import DigitBank, Split
 from ..errors import InputError
-from ..layout.model import NORMAL_CUT, UNIT, Choice, FlipChoice, LayoutSpec, LengthChoice, Normal, TintChoice, Uniform
+from ..layout.model import (
+    NORMAL_CUT,
+    UNIT,
+    Choice,
+    FlipChoice,
+    LayoutSpec,
+    LengthChoice,
+    Normal,
+    TintByDigit,
+    TintChoice,
+    Uniform,
+)
 from ..layout.names import as_spec
+from .label_noise import label_shifts
 from .number_choice import check_split, choose_digits
-from .philox import Words, below, words_at, words_of
+from .philox import below, words_at, words_of
+from .words import Words, happens
 
 MAX_SEED = 2**63 - 1  # of a dataset
 MAX_INDEX = 10**15  # of a sample, and so the length of a split
@@ -33,8 +46,9 @@ ABSENT = 255  # stands for a digit where a number is shorter than the layout
 
 FLIPS = {"none": 0, "horizontal": 1, "vertical": 2, "both": 3}
 
-_SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY, _TINT = range(7)
+_SOURCE, _FLIP, _SCALE, _ROTATION, _DX, _DY, _TINT, _OTHER_TINT = range(8)
 _NOISE_KEY, _GAUSSIAN, _IMPULSE, _LENGTH = range(4)
+_LABEL = slice(4, 6)  # whether the label is wrong, and which wrong one it is
 _NUMBER = 7
 
 
@@ -64,6 +78,8 @@ class Draws:
         Start of each image's noise stream.
     tint : uint8 (n, k, 3), for grey images (n, k, 0)
         Red, green and blue of full ink.
+    label_shift : int64 (n,)
+        What label noise adds to the number; 0 where the label is right.
     """
 
     index: NDArray[np.int64]
@@ -76,6 +92,7 @@ class Draws:
     impulse: NDArray[np.int32]
     noise_key: Words
     tint: NDArray[np.uint8]
+    label_shift: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -100,8 +117,9 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     Raises
     ------
     InputError
-        An argument is out of its range, or no whole number; the digits of a number should differ, and there are fewer
-        classes than slots; the layout has no such split, or its `numbers` do not fit the digit set.
+        An argument is out of its range, or no whole number; the layout has no such split; or it does not fit the
+        classes of the digits: it has fewer or more colours, makes labels of more than 64 bits, or wants more different
+        digits or numbers.
     """
     spec = as_spec(spec)
     start = whole("start", start, 0, MAX_INDEX)
@@ -151,21 +169,32 @@ def _interpret(
         gaussian=_quantise(spec.noise.gaussian, image[:, _GAUSSIAN], GREY),
         impulse=_quantise(spec.noise.impulse, image[:, _IMPULSE], SHARE),
         noise_key=image[:, _NOISE_KEY].copy(),
-        tint=np.stack([_tints(slot.tint, own[:, _TINT]) for own, slot in columns], axis=1)
+        tint=np.stack([_tints(spec, split, n, words[:, n], source[:, n], bank) for n in range(len(slots))], axis=1)
         if spec.output.channels == 3
         else np.empty((len(words), len(slots), 0), np.uint8),
+        label_shift=np.zeros(len(words), np.int64),
     )
     by_image = [slot for slot, placed in enumerate(slots) if placed.anchor == "image"]
     if by_image:
         draws.center[:, by_image] += _off_center(draws, bank)[:, by_image]
-    return draws if spec.length == "all" else _shortened(draws, spec.length, image[:, _LENGTH])
+    drawn = draws if spec.length == "all" else _shortened(draws, spec.length, image[:, _LENGTH])
+    return _mislabelled(drawn, spec, split, bank, image[:, _LABEL]) if spec.labels.noise_of(split) else drawn
 
 
 def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Numbers int64 (n,) of digits uint8 (n, k), most significant first; 255 is an absent digit and ends a number.
 
     A number is the sum of digit * classes**(length - 1 - slot), so 7 and 07 are the same number.
+
+    Raises
+    ------
+    InputError
+        The largest number does not fit into 64 bits.
     """
+    if classes ** digits.shape[1] > 2**63:
+        raise InputError(
+            f"{digits.shape[1]} slots of {classes} classes make labels larger than 64 bits; use fewer slots"
+        )
     total = np.zeros(len(digits), np.int64)
     for own in digits.T:
         total = np.where(own == ABSENT, total, total * classes + own)
@@ -222,9 +251,33 @@ def _flips(flip: str | FlipChoice, words: Words) -> NDArray[np.uint8]:
     return np.array([FLIPS[name] for name in names], np.uint8)[below(words, len(names))]
 
 
-def _tints(tint: tuple[int, int, int] | TintChoice, words: Words) -> NDArray[np.uint8]:
+def _tints(
+    spec: LayoutSpec, split: Split, slot: int, words: Words, source: NDArray[np.int32], bank: DigitBank
+) -> NDArray[np.uint8]:
+    """Colours uint8 (n, 3) of a slot's digits."""
+    tint = spec.placed[slot].tint
+    if isinstance(tint, TintByDigit):
+        if len(tint.by_digit) != bank.classes:
+            raise InputError(
+                f"{spec.name}: slots[{slot}].tint.by_digit has {len(tint.by_digit)} colours; should have "
+                f"{bank.classes}, one for each class of digit"
+            )
+        colors = tuple(dict.fromkeys(tint.by_digit))
+        own = np.array([colors.index(color) for color in tint.by_digit])[bank.labels[source]]
+        shift = np.where(
+            happens(words[:, _TINT], tint.agreement(split)), 0, 1 + below(words[:, _OTHER_TINT], len(colors) - 1)
+        )
+        return np.asarray(np.array(colors, np.uint8)[(own + shift) % len(colors)])
     colors = tint.choice if isinstance(tint, TintChoice) else (tint,)
-    return np.array(colors, np.uint8)[below(words, len(colors))]
+    return np.array(colors, np.uint8)[below(words[:, _TINT], len(colors))]
+
+
+def _mislabelled(draws: Draws, spec: LayoutSpec, split: Split, bank: DigitBank, words: Words) -> Draws:
+    """Add label noise."""
+    there = draws.source >= 0
+    digits = np.where(there, bank.labels[draws.source], np.uint8(ABSENT))
+    shift = label_shifts(spec, split, numbers(digits, bank.classes), digits, there.sum(axis=1), bank.classes, words)
+    return replace(draws, label_shift=shift)
 
 
 # --- which digits ---------------------------------------------------------------------------------------------------

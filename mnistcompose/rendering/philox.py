@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..layout.model import LayoutSpec
+from .words import Words, multiply
 
 _OUTPUTS = 8  # per slot, and for the image; a multiple of the four that one counter value yields
 
 _PHILOX = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 _WEYL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 
-Words = NDArray[np.uint64]
-
 
 @lru_cache(maxsize=64)
 def key_of(spec: LayoutSpec, split: str, seed: int) -> Words:
     """Key of a stream, uint64 (2,); `split` may also name something else that a layout and a seed determine."""
-    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical), "split": split}, sort_keys=True)
+    identity = json.dumps({"seed": seed, "spec": json.loads(spec.canonical_pixels), "split": split}, sort_keys=True)
     return np.frombuffer(hashlib.sha256(identity.encode()).digest()[:16], dtype="<u8")
 
 
@@ -48,15 +47,6 @@ def words_at(spec: LayoutSpec, split: str, seed: int, indices: NDArray[np.int64]
             a, b, c, d = high2 ^ b ^ key, low2, high ^ d ^ other, low
             key, other = key + _WEYL[0], other + _WEYL[1]
     return np.stack([a, b, c, d], axis=-1).reshape(len(indices), rows, _OUTPUTS)
-
-
-def multiply(words: Words, factor: np.uint64) -> tuple[Words, Words]:
-    """High and low word of the 128-bit product."""
-    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
-    low, high, f_low, f_high = words & mask, words >> half, factor & mask, factor >> half
-    middle = high * f_low + (low * f_low >> half)
-    other = low * f_high + (middle & mask)
-    return high * f_high + (middle >> half) + (other >> half), words * factor
 
 
 def below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:

@@ -128,7 +128,7 @@ def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np
     Returns
     -------
     labels : int64 (n,)
-        The number that the digits make; see `numbers`.
+        The number that the digits make, see `numbers`; with label noise, possibly another one.
     digits : uint8 (n, k)
         The digit in each slot; 255 where the number has none.
 
@@ -137,11 +137,8 @@ def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np
     InputError
         The largest number does not fit into 64 bits.
     """
-    slots = draws.source.shape[1]
-    if bank.classes**slots > 2**63:
-        raise InputError(f"{slots} slots of {bank.classes} classes make labels larger than 64 bits; use fewer slots")
     digits = np.where(draws.source < 0, np.uint8(ABSENT), bank.labels[draws.source])
-    return numbers(digits, bank.classes), digits
+    return numbers(digits, bank.classes) + draws.label_shift, digits
 
 
 def no_ink(spec: LayoutSpec, draws: Draws, number: int) -> InputError:

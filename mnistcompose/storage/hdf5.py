@@ -201,7 +201,7 @@ def inspect(file: h5py.File, path: Path, promise: Promise | None = None) -> Prom
     whole = {name: index(attributes[name]) for name in ("seed", "first", "classes")}
     words = {name: str(attributes[name]) for name in ("split", "spec_digest", "digits_digest")}
     image = _column(file, "images", path).shape[1:]
-    form = SampleSchema(_column(file, "digits", path).shape[-1], image, "masks" in file)
+    form = SampleSchema(_column(file, "digits", path).shape[-1], image, "masks" in file, "labels_clean" in file)
     found = Promise(len(_column(file, "labels", path)), form, Origin(**whole, **words))  # type: ignore[arg-type]
     if promise and (difference := next(promise.differences(found), None)):
         raise BuildError(f"{path}: {difference}")
@@ -249,7 +249,7 @@ def _is_stored(dataset: h5py.Dataset) -> bool:
 def virtual_bytes(shards: Sequence[ShardEntry], form: SampleSchema) -> bytes:
     """Make the virtual HDF5 file that joins all of a split's shards, which are next to it.
 
-    A shard that is missing reads as fill values: -1 in `labels`, 0 elsewhere. HDF5 has no option that makes it an
+    A shard that is missing reads as fill values: -1 in labels, 0 elsewhere. HDF5 has no option that makes it an
     error, so the file's attributes say it.
     """
     total = sum(shard.count for shard in shards)
@@ -262,7 +262,7 @@ def virtual_bytes(shards: Sequence[ShardEntry], form: SampleSchema) -> bytes:
             whole = h5py.h5s.create_simple((total, *shape))
             plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             plan.set_obj_track_times(False)  # which h5py's own virtual datasets leave on
-            plan.set_fill_value(np.array(-1 if name == "labels" else 0, kind))
+            plan.set_fill_value(np.array(-1 if name.startswith("labels") else 0, kind))
             for shard in shards:
                 whole.select_hyperslab((shard.first, *[0] * len(shape)), (shard.count, *shape))
                 part = h5py.h5s.create_simple((shard.count, *shape))

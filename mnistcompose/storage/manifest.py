@@ -162,7 +162,7 @@ class Manifest(_Entry):
     def form(self) -> SampleSchema:
         """What the samples look like."""
         layout = self.layout
-        return SampleSchema(len(layout.slots), layout.output.shape, self.masks)
+        return SampleSchema(len(layout.slots), layout.output.shape, self.masks, layout.has_label_noise)
 
     def promise(self, shard: ShardEntry) -> Promise:
         """What one of the shards must hold."""

@@ -22,6 +22,7 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 COLUMN_TYPES: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "images": ("|u1", ("image",), "grey level, or red, green and blue"),
     "labels": ("<i8", (), "number"),
+    "labels_clean": ("<i8", (), "number without label noise"),
     "digits": ("|u1", ("k",), "class, most significant slot first; 255 where the number is shorter"),
     "source_index": ("<i4", ("k",), "index into the source images of the split"),
     "center": ("<f4", ("k", 2), "x, y in slot units, y downwards"),
@@ -31,7 +32,7 @@ COLUMN_TYPES: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
     "masks": ("|u1", ("k", "area"), "share of the pixel that the digit covers, 0 to 255, before others cover it"),
 }
-COLUMNS = tuple(name for name in COLUMN_TYPES if name != "masks")  # only some datasets have masks
+COLUMNS = tuple(name for name in COLUMN_TYPES if name not in ("labels_clean", "masks"))  # these two have only some
 UNITS = {name: unit for name, (_, _, unit) in COLUMN_TYPES.items()}
 
 
@@ -47,16 +48,19 @@ class SampleSchema:
         Shape of an image: height, width and, in colour, 3.
     masks
         Whether there is a mask for every digit.
+    labels_clean
+        Whether there are labels without noise next to noisy ones.
     """
 
     slots: int
     image: tuple[int, ...] = (SIZE, SIZE)
     masks: bool = False
+    labels_clean: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of a shard's arrays."""
-        return tuple(COLUMN_TYPES) if self.masks else COLUMNS
+        return tuple(name for name in COLUMN_TYPES if name in COLUMNS or getattr(self, name))
 
     def shape(self, column: str) -> tuple[int, ...]:
         """Shape of one sample in one of a shard's arrays."""
@@ -116,7 +120,7 @@ class Shard:
         As in `Origin`.
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     labels : int64 (n,)
-        The number, sum of digit * classes**(length - 1 - slot).
+        The number, sum of digit * classes**(length - 1 - slot); with label noise, possibly another one.
     digits : uint8 (n, k)
         255 where the number is shorter; all factors are zero there.
     source_index : int32 (n, k)
@@ -133,6 +137,8 @@ class Shard:
         x0, y0, x1, y1 of the slot's ink in the image, pixels.
     masks : uint8 (n, k, H, W), or None
         How much each digit covers each pixel, 0 to 255, before any other digit covers it.
+    labels_clean : int64 (n,), or None
+        The number without label noise, in datasets that have it.
     """
 
     split: SplitName
@@ -151,6 +157,7 @@ class Shard:
     flip: NDArray[np.uint8]
     box: NDArray[np.float32]
     masks: NDArray[np.uint8] | None = None
+    labels_clean: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -159,7 +166,8 @@ class Shard:
     @property
     def form(self) -> SampleSchema:
         """What the samples look like."""
-        return SampleSchema(self.digits.shape[1], self.images.shape[1:], self.masks is not None)
+        extra = {name: getattr(self, name) is not None for name in ("masks", "labels_clean")}
+        return SampleSchema(self.digits.shape[1], self.images.shape[1:], **extra)
 
     @property
     def origin(self) -> Origin:

@@ -131,7 +131,7 @@ def test_names_are_completed(tmp_path, monkeypatch):
     assert completed("compare", "--models", "A2,ba") == ["A2,baseline"]
     assert completed("train", "MNIST-II-0") == [f"MNIST-II-0{number}" for number in range(1, 6)]
     for before in (("compare",), ("evaluate", "run"), ("figure", "3", "--dataset"), ("report", "runs", "--layout")):
-        assert completed(*before, "MNIST-III-1") == ["MNIST-III-10"]
+        assert completed(*before, "MNIST-III-09") == ["MNIST-III-09"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data" / "mine").mkdir(parents=True)
     (tmp_path / "data" / "mine" / "manifest.json").touch()

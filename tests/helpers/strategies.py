@@ -53,7 +53,11 @@ def scenes():
     """Layouts with what only the general kernel makes: 1 to 4 digits, not far from each other."""
     near, color = st.floats(-1, 1), st.tuples(*[st.integers(0, 255)] * 3)
     fields = digit_fields() | {"dx": varying(-0.3, 0.3), "dy": varying(-0.3, 0.3), "scale": varying(0.5, 1.5)}
-    tints = {"tint": color | st.lists(color, min_size=1, max_size=3).map(lambda colors: {"choice": colors})}
+    choice = st.lists(color, min_size=1, max_size=3).map(lambda colors: {"choice": colors})
+    by_digit = st.lists(color, min_size=10, max_size=10, unique=True).map(
+        lambda colors: {"by_digit": colors, "agree": 0.5, "agree_test": 0.25}
+    )
+    tints = {"tint": color | choice | by_digit}
 
     def layouts(channels):
         own = fields | (tints if channels == 3 else {})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose.errors import InputError
-from mnistcompose.layout.names import bundled_names, load_spec, read_source
+from mnistcompose.layout.names import bundled_names, folder_of, load_spec, read_source
 from mnistcompose.layout.reading import parse_spec, read_fields
 from mnistcompose.layout.yaml import dump_fields
 
@@ -103,5 +103,6 @@ def test_what_is_not_meant_is_refused_at_its_line(text, line, words):
 @pytest.mark.parametrize("name", bundled_names())
 def test_bundled_layouts_mean_the_same_in_yaml_1_1_and_1_2(name):
     content, _ = read_source(name)
-    assert read_fields(content) == yaml.safe_load(content)
-    assert parse_spec(json.dumps(read_fields(content), indent=2)).digest == load_spec(name).digest
+    fields = read_fields(content)
+    assert fields == yaml.safe_load(content)
+    assert parse_spec(json.dumps(fields, indent=2), beside=folder_of(name)).digest == load_spec(name).digest

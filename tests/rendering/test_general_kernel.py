@@ -215,6 +215,7 @@ def test_anchored_by_its_image_a_digit_turns_and_grows_about_the_images_middle()
 
 
 GOLDEN = {
+    "MNIST-III-10-tinted": "c427d67aee282a98",
     "MNIST-boxes": "6afaa8dacf21f481",
     "MNIST-colour": "d998134f9c365cec",
     "MNIST-lengths": "d18a1718b9813e17",
@@ -224,7 +225,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("name", extra_names())
+@pytest.mark.parametrize("name", [name for name in extra_names() if load_spec(name).numbers == "any"])
 def test_the_extra_layouts_stay_as_they_are(name):
     spec = load_spec(name)
     images = render(BANK, spec, drawn(spec, 100))[0]

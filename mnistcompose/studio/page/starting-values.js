@@ -5,6 +5,11 @@ import { tidy } from "./values.js";
 
 export const NORMAL_CUT = 3; // standard deviations, where a normal distribution ends
 
+const HUES = [
+  [255, 60, 60], [60, 255, 60], [80, 80, 255], [255, 255, 60], [255, 60, 255],
+  [60, 255, 255], [255, 150, 50], [160, 70, 255], [255, 255, 255], [60, 255, 160],
+]; // a colour for each of MNIST's classes
+
 // The value in its new form is near to what it was.
 export function startingValue(form, value, node) {
   const middle = typeof value === "number" ? value : mean(value) ?? Number(node.default) ?? 0;
@@ -14,6 +19,7 @@ export function startingValue(form, value, node) {
   const spread = Number.isFinite(high - low) ? tidy((high - low) / 40, 2) : 0;
   const clipped = (each) => tidy(Math.min(Math.max(each, low), high), 3);
   const starts = {
+    by_digit: () => HUES,
     uniform: () => [clipped(middle - spread), clipped(middle + spread)],
     normal: () => [middle, tidy(Math.min(spread / 2, (high - middle) / NORMAL_CUT, (middle - low) / NORMAL_CUT), 3)],
     choice: (list) => {
