@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mnistcompose.digits.bank import read_ahead
 from mnistcompose.digits.source import DigitSource
 
 from .options import complete_layouts
@@ -72,6 +73,7 @@ def build(
     The images depend only on the layout, the digits, the seed and their index. Run the same command again to resume
     an interrupted build.
     """
+    read_ahead(digits)  # while the rest is imported
     from mnistcompose.building.build import build_config
     from mnistcompose.building.config import make_config
     from mnistcompose.building.plan import plan_build

@@ -1,9 +1,11 @@
 """Source digits: a digit set, bundled (MNIST) or the user's own, and the images that each split may use."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -132,6 +134,16 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
             f"a dataset can be made without that split (--{part} 0)"
         )
     return bank
+
+
+def read_ahead(folder: Digits = None) -> None:
+    """Begin to read a digit set on a thread; `load_digits` waits for it, and raises the errors."""
+
+    def read() -> None:
+        with suppress(Exception):
+            _load(as_source(folder))
+
+    Thread(target=read, name="read_ahead", daemon=True).start()
 
 
 _lock = ThreadLock()  # threads that need the same set wait until one of them has read it

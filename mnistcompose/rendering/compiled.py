@@ -10,12 +10,13 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime.nrt import rtsys
 from platformdirs import user_cache_path
 
 from ..forking import at_fork
@@ -26,7 +27,8 @@ at_fork(
     before=global_compiler_lock.acquire, in_parent=global_compiler_lock.release, in_child=global_compiler_lock.release
 )
 
-inlined = numba.njit(nogil=True, error_model="numpy")
+_njit: Any = partial(numba.njit, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+inlined = _njit()  # with the wrapper for Python: without one, a call from Python crashes
 
 
 def cached(function: Callable[..., Any]) -> Any:
@@ -35,10 +37,10 @@ def cached(function: Callable[..., Any]) -> Any:
     before, config.CACHE_DIR = config.CACHE_DIR, str(kernel_folder())
     compiled: Any
     try:
-        compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        compiled = _njit(cache=True)(function)
         compiled._cache = _Forgiving(compiled._cache)
     except (RuntimeError, OSError):  # the folder cannot be created or written
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = _njit()(function)
     finally:
         config.CACHE_DIR = before
     return compiled
@@ -68,10 +70,17 @@ class _Forgiving:
         return getattr(self._kept, name)
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """Load machine code; None if there is none, or if it cannot be read."""
+        """Load machine code; None if there is none, or if it cannot be read.
+
+        numba's own method first loads all that could be compiled, and with it scipy's linear algebra: half of the time
+        to a process' first image. Machine code needs the runtime only; numba loads the rest when it compiles.
+        """
         found = None
         try:
-            found = self._kept.load_overload(signature, context)
+            rtsys.initialize(context)
+            found = getattr(self._kept, "_load_overload", self._kept.load_overload)(signature, context)
+        except PermissionError:  # on Windows, while another process has the file open
+            pass
         except Exception:  # a damaged file can make pickle raise anything
             self._flush()
         if found is None:

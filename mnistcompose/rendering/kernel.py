@@ -8,6 +8,9 @@ Three things make it fast. Nothing outside a digit's own box is touched. A digit
 A digit is processed as one flat tile, in simple passes, so that all passes except the table look-ups are vectorised.
 Tiles and canvas are stored column by column: the resize does its first pass along x, transposes the result, and ends in
 rows.
+
+Array methods such as `min` and `ravel`, and `in`, are not used: numba compiles hundreds of lines for each, and a
+process that loads the machine code would import them, and scipy with them.
 """
 
 import numpy as np
@@ -320,7 +323,7 @@ def compose(
     images,
     boxes,
 ):
-    """Fill `images` (n, 28, 28) and `boxes` (n, k, 4); -1, or sample * k + slot of the first digit without ink."""
+    """Fill `images` (n, 784) and `boxes` (n, k, 4); -1, or sample * k + slot of the first digit without ink."""
     count, slots = source.shape
     frame = np.empty((slots, 4), np.int64)  # of each slot on the canvas: x0, y0, x1, y1
     size = np.empty((slots, 2), np.float64)
@@ -359,6 +362,7 @@ def compose(
             left, top = min(left, frame[s, 0]), min(top, frame[s, 1])
             right, bottom = max(right, frame[s, 2]), max(bottom, frame[s, 3])
         across, along = right - left, bottom - top
+        x_low, y_low, x_high, y_high = across, along, 0, 0  # the box of the number's ink
         stride = (along + 2 * _LANES) // _LANES * _LANES
         # The resize multiplies pixels beyond its box by zero: they may have any value, but must exist.
         canvas = _at_least(canvas, stride * (across + _taps(across) + 2))
@@ -393,16 +397,18 @@ def compose(
                 return n * slots + s
             x, y = frame[s, 0] - left, frame[s, 1] - top
             _blend(mode, tile, columns, rows, canvas, x * stride + y, stride)
-            ink[s, 0], ink[s, 1], ink[s, 2], ink[s, 3] = x + x0, y + y0, x + x1, y + y1
+            x0, y0, x1, y1 = x + x0, y + y0, x + x1, y + y1
+            ink[s, 0], ink[s, 1], ink[s, 2], ink[s, 3] = x0, y0, x1, y1
+            x_low, y_low, x_high, y_high = min(x_low, x0), min(y_low, y0), max(x_high, x1), max(y_high, y1)
 
-        x0, y0, x1, y1 = ink[:, 0].min(), ink[:, 1].min(), ink[:, 2].max(), ink[:, 3].max()
-        if mode in (ADD, SCREEN):
+        x0, y0, x1, y1 = x_low, y_low, x_high, y_high
+        if mode == ADD or mode == SCREEN:  # noqa: SIM109
             x0, y0, x1, y1 = _grown(canvas, stride, across, along, x0, y0, x1, y1)
         across, along = x1 - x0, y1 - y0
         sums = _at_least(sums, SIZE * (along + 15))
         turned = _at_least(turned, (along + _taps(along)) * _PITCH)
         axis_x, axis_y = _axis(across, known, firsts, weights), _axis(along, known, firsts, weights)
-        image = images[n].ravel()
+        image = images[n]
         _resize(canvas, x0 * stride + y0, stride, across, along, axis_x, axis_y, sums, turned, totals, image)
         for s in range(slots):
             boxes[n, s, 0] = (ink[s, 0] - x0) * SIZE / across

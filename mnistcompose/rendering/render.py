@@ -57,7 +57,7 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
         draws.impulse,
         draws.noise_key,
         cut_normals(),
-        images,
+        images.reshape(count, SIZE * SIZE),
         boxes,
     )
     failed = compose(*arguments)

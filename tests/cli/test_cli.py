@@ -118,3 +118,13 @@ def test_a_narrow_terminal_gets_fewer_columns_and_is_told_which(width, monkeypat
     assert shown == sorted(shown, reverse=True)
     assert all(name in text for name in head)
     assert bool(told) == (not all(shown))
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["no-such-command"]])
+def test_the_exiting_interpreter_finds_nothing_to_search_for_cycles(arguments):
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print('left:', len(gc.get_objects()))); "
+        f"from mnistcompose.cli import main; main({arguments!r})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert int(result.stdout.rpartition("left:")[2]) < 1_000

@@ -3,6 +3,8 @@ import hashlib
 import re
 import struct
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,7 +14,11 @@ from hypothesis.extra import numpy as arrays
 from idx_files import PUBLISHED_MD5, digits, idx, mnist_like, write
 
 from mnistcompose import InputError, load_digits
-from mnistcompose.digits.ink import INK, ink_boxes
+from mnistcompose.digits.idx import read_idx
+from mnistcompose.digits.ink import INK, dark_on_light, ink_boxes
+
+_LEVELS = st.one_of(st.integers(0, 255), st.sampled_from([0, INK - 1, INK, 255]))
+_CUTS = st.floats(0, 1)
 
 DATA = Path(load_digits.__code__.co_filename).parents[1] / "data"
 
@@ -48,6 +54,54 @@ def test_boxes_are_tight(images: np.ndarray):
         if ink.any():
             rows, columns = np.nonzero(ink)
             assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)), elements=_LEVELS))
+def test_dark_on_light_is_what_it_says(images: np.ndarray):
+    """As written down once, without haste: most of the border would be ink, and it is lighter than the image."""
+    sides = images[:, [0, -1]], images[:, 1:-1, [0, -1]]
+    border = np.concatenate([side.reshape(len(images), -1) for side in sides], axis=1)
+    expected = ((border >= INK).mean(1) > 0.5) & (border.mean(1) > images.mean((1, 2)))
+    assert np.array_equal(dark_on_light(images), expected)
+
+
+@settings(deadline=None)
+@given(content=arrays.arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 4))), cut=_CUTS)
+def test_a_gzip_file_is_read_in_one_call_or_as_a_stream_with_one_result(content: np.ndarray, cut: float):
+    """Several members, padding and damage are left to the stream; both give the same array, or the same words."""
+    whole = idx(content)
+    at = int(cut * len(whole))
+    forms = (
+        gzip.compress(whole),
+        gzip.compress(whole[:at]) + gzip.compress(whole[at:]),
+        gzip.compress(whole) + bytes(7),
+        gzip.compress(whole[:at]),
+        gzip.compress(whole + b"more"),
+        gzip.compress(whole)[: 10 + at],
+        gzip.compress(whole)[:-5] + b"wrong",
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file.gz"
+        for form in forms:
+            path.write_bytes(form)
+            fast = _outcome(path)
+            with mock.patch("mnistcompose.digits.idx._in_one_call", return_value=None):
+                assert fast == _outcome(path)
+
+
+def _outcome(path: Path) -> object:
+    try:
+        found = read_idx(path)
+    except InputError as error:
+        return str(error)
+    return found.shape, found.dtype, found.tobytes()
+
+
+def test_the_bundled_files_are_read_in_one_call(monkeypatch):
+    monkeypatch.setattr("mnistcompose.digits.idx._open", None)
+    for name in PUBLISHED_MD5:
+        assert len(read_idx(DATA / f"{name}.gz"))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])

@@ -32,14 +32,14 @@ def copy(tmp_path):
     return package
 
 
-def call(copy, limit=resource.RLIM_INFINITY, **environment):
+def call(copy, limit=resource.RLIM_INFINITY, code=CODE, **environment):
     clean = {key: value for key, value in os.environ.items() if key not in {"NUMBA_CACHE_DIR", "XDG_CACHE_HOME"}}
     clean |= {"PYTHONPATH": str(copy.parent), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     result = subprocess.run(
         [
             sys.executable,
             "-c",
-            f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n{CODE}",
+            f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n{code}",
         ],
         env=clean,
         cwd=copy.parent,
@@ -65,6 +65,38 @@ def compiled(tmp_path_factory):
 def test_a_compilation_is_told_once_and_never_with_a_cache(compiled):
     package, cache = compiled
     assert call(package, NUMBA_CACHE_DIR=str(cache)) == 0
+
+
+LOADED = (
+    CODE
+    + """
+import sys
+assert not {"numba.np.linalg", "numba.np.arraymath", "scipy.linalg"} & set(sys.modules)
+"""
+)
+THEN_COMPILED = (
+    CODE
+    + """
+from mnistcompose.rendering.render import render_with_masks
+from mnistcompose.rendering.render import render
+draws = draw(spec, "test", 0, 50, 0, bank)
+plain, (general, _, masks) = render(bank, spec, draws)[0], render_with_masks(bank, spec, draws)
+assert (plain == general).all() and masks.any()
+"""
+)
+
+
+def test_a_process_that_loads_machine_code_imports_nothing_that_only_compiling_needs(compiled):
+    package, cache = compiled
+    assert call(package, code=LOADED, NUMBA_CACHE_DIR=str(cache)) == 0
+
+
+def test_a_process_that_has_loaded_machine_code_can_still_compile(compiled, tmp_path):
+    package, cache = compiled
+    shutil.copytree(cache, tmp_path / "cache")
+    for path in (tmp_path / "cache").rglob("compose_scene*"):
+        path.unlink()
+    assert call(package, code=THEN_COMPILED, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == 1
 
 
 def test_nothing_is_kept_next_to_the_sources(compiled):
