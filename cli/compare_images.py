@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare-images")
-@click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012]...", nargs=-1)
+@click.argument("datasets", metavar="[svhn|cifar10|cifar100|ilsvrc2012|fashion-mnist]...", nargs=-1)
 @click.option("--root", type=LocalPath(), default=Path("data"), show_default=True, help="Folder of the image sets.")
 @click.option("--download", is_flag=True, help="Let torchvision download missing sets (not ilsvrc2012).")
 @click.option(
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     show_default=True,
     callback=split_list,
     help="Networks, separated by commas or in repeated options: lenet, bignet, wrn, alexnet. Each is trained without "
-    "and with DCL.",
+    "and with DCL (two branches). Name one with +dcl3s, too, for three stochastic branches.",
 )
 @grid_options("results/table2")
 @click.option(
@@ -73,21 +73,25 @@ def compare_images(
     from dcl.experiments.grid import grid, process_pool, run_grid
     from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
     from dcl.experiments.run_file import FINISHED, read_records, status_of
-    from dcl.models.networks import DCL, image_network_shape
+    from dcl.models.networks import IMAGE_NETWORKS, image_network_shape, without_dcl
     from dcl.reporting.table import summarise
     from dcl.training.history import History
 
-    networks = tuple(dict.fromkeys(name.removesuffix(DCL) for name in networks))
     for name in networks:
         image_network_shape(name)  # refuses an unknown name
+    wanted = {without_dcl(name) for name in networks} | {_with_dcl(name) for name in networks}
+    forms = {
+        plain: [name for name in IMAGE_NETWORKS if name in wanted and without_dcl(name) == plain]
+        for plain in dict.fromkeys(map(without_dcl, networks))
+    }
     grids: dict[str, list[Run]] = {}  # each network on a set has its own recipe and epochs
     for dataset in dict.fromkeys(datasets):
-        for network in networks:
+        for network, models in forms.items():
             data = open_images(dataset, root, augmentation(network, dataset), download=download, validation=validate)
             how = IMAGE_RECIPES[recipe_name(network, dataset)]
             grids[f"{dataset}-{network}"] = grid(
                 [data],
-                [network, network + DCL],
+                models,
                 range(first_seed, first_seed + seeds),
                 epochs=epochs or how.epochs_of(next(iter(data.splits.values()))["images"]),
                 recipe=replace(
@@ -131,3 +135,10 @@ def compare_images(
         click.echo(markdown_table(head, lines))
         return
     print_table(head, lines)
+
+
+def _with_dcl(network: str) -> str:
+    """The form with DCL that is trained for a network's name."""
+    from dcl.models.networks import DCL
+
+    return network if DCL in network else network + DCL

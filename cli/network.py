@@ -56,7 +56,7 @@ def network(
 
     The network is given in the paper's notation, as in C5@20-MP2S2-FC500[3x100S]-D0.5-OUT, or by name: a variant of
     LeNet for numbers (baseline, A2, A3S, A3D, B2, B3S, B3D), or a network for images (lenet, bignet, wrn, alexnet, and
-    each with DCL, as in bignet+dcl).
+    each with DCL, as in bignet+dcl, or bignet+dcl3s with three stochastic branches).
 
     --against measures networks side by side. A network with DCL of two branches is followed by its counterpart with
     bilinear fusion (section 3.3 of the paper).
@@ -65,7 +65,7 @@ def network(
     from dcl.models.builder import plan_network
 
     shape, classes = _made_for(notation, shape, classes)
-    texts = [_text(name, classes) for name in (notation, *against)]
+    texts = [_text(name, classes, shape) for name in (notation, *against)]
     plans = [plan_network(text, shape, classes) for text in texts]
     if against:
         _compare(dict(zip((notation, *against), plans, strict=True)), shape, classes, batch, rounds, device, as_json)
@@ -81,13 +81,13 @@ def _made_for(name: str, shape: Shape | None, classes: int | None) -> tuple[Shap
     return shape or usual[0], usual[1] if classes is None else classes
 
 
-def _text(name: str, classes: int) -> str:
+def _text(name: str, classes: int, shape: Shape) -> str:
     """Return the notation of a network that is given by name or in the notation."""
     from dcl.experiments.registry import check_model
     from dcl.models.networks import IMAGE_NETWORKS, VARIANTS, image_network_notation, lenet_notation
 
     if name in IMAGE_NETWORKS:
-        return image_network_notation(name, classes)
+        return image_network_notation(name, classes, shape)
     if name in VARIANTS:
         return lenet_notation(classes, name)
     if name == "oracle":

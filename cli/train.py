@@ -218,8 +218,8 @@ def train(
 def evaluate(run: Path, dataset: str, root: Path, split: "SplitName", device: str, as_json: bool) -> None:
     """Measure the trained model in the folder RUN on a dataset.
 
-    The dataset is a built folder, a bundled layout or, for a network for natural images, svhn, cifar10, cifar100 or
-    ilsvrc2012.
+    The dataset is a built folder, a bundled layout or, for a network for natural images, svhn, cifar10, cifar100,
+    ilsvrc2012 or fashion-mnist.
     """
     need_torch()
     from dcl.data.image_sets import SETS

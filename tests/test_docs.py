@@ -102,6 +102,20 @@ def test_a_page_runs_as_it_is_written(page, folder):
         assert names["difference"].low <= difference <= names["difference"].high
 
 
+def test_the_script_that_writes_a_digit_set(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    from mnistcompose import load_digits
+
+    monkeypatch.chdir(tmp_path)
+    (script,) = re.findall(r"^```py\n(.*?)^```$", (DOCS / "howto/digits.md").read_text(), re.MULTILINE | re.DOTALL)
+    exec(compile(script, "docs/howto/digits.md", "exec"), {})
+    banks = [load_digits(split, tmp_path / "scikit-digits") for split in ("train", "test")]
+    assert [(len(bank.labels), bank.images.shape[1:], bank.classes) for bank in banks] == [
+        (1500, (28, 28), 10),
+        (297, (28, 28), 10),
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_not_run_could_not_be(page):
     assert [text for kind, text in PAGES[page] if kind == "sh" and not NOT_RUN.search(text)] == []

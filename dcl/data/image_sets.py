@@ -1,7 +1,7 @@
-"""The image sets of section 4.2, read with torchvision: SVHN, CIFAR10, CIFAR100, and ILSVRC2012 as folders of JPEGs.
+"""Sets of images: SVHN, CIFAR10, CIFAR100, ILSVRC2012 as folders of JPEGs (section 4.2), and Fashion-MNIST's IDX files.
 
-torchvision unpickles CIFAR's files, after it has compared each with the MD5 sum of the published one. Nothing else here
-is unpickled.
+torchvision reads the first three. It unpickles CIFAR's files, after it has compared each with the MD5 sum of the
+published one. Nothing else here is unpickled.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mnistcompose.digits.bank import Split
+from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.storage.files import failing
 
 from .augmentation import Augmentation
 from .local_contrast_norm import local_contrast
 
-SETS = ("svhn", "cifar10", "cifar100", "ilsvrc2012")  # the first three in the order of the paper's Table 2
-CLASSES = {"svhn": 10, "cifar10": 10, "cifar100": 100, "ilsvrc2012": 1000}
+CLASSES = {"svhn": 10, "cifar10": 10, "cifar100": 100, "ilsvrc2012": 1000, "fashion-mnist": 10}
+SETS = tuple(CLASSES)  # the first three in the order of the paper's Table 2
 SVHN_HELD_OUT = (400, 200)  # of each class, from SVHN's train and extra images: the paper's validation set
 CIFAR_HELD_OUT = 5000  # training images that become the validation set; the paper has none
 FOLDER_SIDE = 256  # pixels to which ILSVRC2012's images are stretched, as in Caffe
@@ -96,8 +96,8 @@ def _torchvision(name: str, root: Path, part: str, download: bool = False) -> An
     try:
         if name == "svhn":
             return datasets.SVHN(root, part, download=download)
-        kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-        return kind(root, train=part == "train", download=download)
+        kinds = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100, "fashion-mnist": datasets.FashionMNIST}
+        return kinds[name](root, train=part == "train", download=download)
     except (RuntimeError, OSError) as error:  # a missing file, another MD5 sum, or a failed download
         reason = str(error).partition("\n")[0].partition(" You can")[0]
         if download:
@@ -127,6 +127,11 @@ def _read_cifar(name: str, root: Path, split: Split) -> Arrays:
     chosen = held_out(arrays.labels, CIFAR_HELD_OUT // CLASSES[name])
     mask = chosen if split == "validation" else ~chosen
     return Arrays(arrays.images[mask], arrays.labels[mask])
+
+
+def _read_idx(root: Path, split: Split) -> Arrays:
+    bank = load_digits(split, root)
+    return Arrays(bank.images[:, None].copy(), bank.labels.astype(np.int64))  # a bank's images cannot be written to
 
 
 def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
@@ -201,7 +206,9 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _read(name: str, root: Path, split: Split) -> Arrays:
-    """Read a split. SVHN's held-out images are never trained on; CIFAR's are, unless they are measured on."""
+    """Read a split. SVHN's held-out images are never trained on; those of others are, unless they are measured on."""
+    if name == "fashion-mnist":
+        return _read_idx(root, split)
     if name == "ilsvrc2012":
         return read_folder(root / ("train" if split == "train" else "val"))
     return _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
@@ -246,7 +253,7 @@ class ImageSet:
         }
 
     def load(self, split: Split, _target: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return images uint8 (N, 3, H, W), central windows in the split to measure on, and labels int64 (N,).
+        """Return images uint8 (N, C, H, W), central windows in the split to measure on, and labels int64 (N,).
 
         SVHN's images are normalised by their local contrast.
         """
@@ -269,11 +276,13 @@ def open_images(
     ----------
     root : Path
         Folder as torchvision expects it: it holds `train_32x32.mat` and so on, `cifar-10-batches-py`,
-        `cifar-100-python`, or, for ILSVRC2012, `train` and `val` with one folder per class.
+        `cifar-100-python`, or, for ILSVRC2012, `train` and `val` with one folder per class. For Fashion-MNIST, a folder
+        as for `load_digits`.
     download : bool
         Let torchvision download missing files (not ILSVRC2012).
     validation : bool
-        Measure on held-out training images instead of the test set: the paper's of SVHN, 5,000 of CIFAR.
+        Measure on held-out training images instead of the test set: the paper's of SVHN, 5,000 of CIFAR, the last
+        5,000 of Fashion-MNIST.
 
     Raises
     ------
@@ -303,5 +312,5 @@ def open_images(
         raise InputError(
             f"{name}: its images are {images.shape[2]} x {images.shape[3]}; the network looks at {side} x {side}"
         )
-    shape = images.shape[1:] if side is None else (3, side, side)
+    shape = images.shape[1:] if side is None else (images.shape[1], side, side)
     return ImageSet(name, root, augmentation, splits, CLASSES[name], shape)

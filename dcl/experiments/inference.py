@@ -67,14 +67,14 @@ class Trained:
                 raise InputError(f"{dataset.name}: {field} = {found}, the model was trained with {wanted}")
 
     def check_reads_numbers(self) -> None:
-        """Check that the network reads grey images of numbers, 28 x 28.
+        """Check that the network reads numbers, in grey images of 28 x 28.
 
         Raises
         ------
         InputError
             It was trained on other images.
         """
-        if self.input_shape != INPUT_SHAPE:
+        if self.input_shape != INPUT_SHAPE or "preparation" in self.identity:  # which sets of images have
             model, dataset = self.identity["model"], self.identity["dataset"]
             raise InputError(f"{model} was trained on {dataset}; only models of grey numbers, 28 x 28, read pictures")
 

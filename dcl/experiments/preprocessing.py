@@ -31,8 +31,9 @@ def read_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
 def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     """Treat a picture as the generator treats a number: cut to its ink box, and stretch it to 28 x 28.
 
-    The background is the median of the border: it becomes black, and the ink white. A picture of 28 x 28 pixels on a
-    black background is taken as it is.
+    The background is the median of the border: it becomes black, and the ink white. Ink is what differs most from it,
+    lighter or darker. Shades and noise that the border has, too, are background. A picture of 28 x 28 pixels on a black
+    background is taken as it is.
 
     Returns
     -------
@@ -51,10 +52,12 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     ground = float(np.median(border))
     if pixels.shape == (SIZE, SIZE) and ground < INK:
         return np.rint(pixels).astype(np.uint8), "28 x 28, light on dark: taken as it is"
-    inverted = ground > 127
-    raised = ground - pixels if inverted else pixels - ground
+    inverted = ground - pixels.min() > pixels.max() - ground
+    raised, edge = (ground - grey if inverted else grey - ground for grey in (pixels, border))
     if raised.max() < INK:
         raise InputError("nothing stands out from the background; the number should be dark on light, or light on dark")
+    if edge.max() < raised.max() / 2:  # else ink reaches the border
+        raised -= edge.max()
     raised = np.clip(raised * (255 / raised.max()), 0, 255)
     rows, columns = (np.flatnonzero((raised >= INK).any(axis)) for axis in (1, 0))
     cut = raised[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -43,14 +43,14 @@ def make_network(
     check_model(model)
     if model == "oracle":
         return Oracle(classes, slots, input_shape)
-    return parse_network(notation_of(model, classes, slots), input_shape, classes**slots)
+    return parse_network(notation_of(model, classes, slots, input_shape), input_shape, classes**slots)
 
 
-def notation_of(model: str, classes: int, slots: int) -> str:
+def notation_of(model: str, classes: int, slots: int, input_shape: tuple[int, int, int] = INPUT_SHAPE) -> str:
     """Return the paper's notation of a model, which is not the oracle."""
     if model in MODELS:
         return lenet_notation(classes**slots, model)
-    return image_network_notation(model, classes**slots) if model in IMAGE_NETWORKS else model
+    return image_network_notation(model, classes**slots, input_shape) if model in IMAGE_NETWORKS else model
 
 
 def target_of(model: str) -> TargetName:
@@ -64,7 +64,7 @@ def printed_notation(model: str, classes: int, slots: int, input_shape: tuple[in
     if model == "oracle":
         with torch.random.fork_rng([]), torch.device("meta"):
             return Oracle(classes, slots, input_shape).notation
-    return plan_network(notation_of(model, classes, slots), input_shape, classes**slots)[0]
+    return plan_network(notation_of(model, classes, slots, input_shape), input_shape, classes**slots)[0]
 
 
 def fusion_of(model: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The named networks: LeNet and its six DCL variants for numbers (section 4.1.2), and four for images (section 4.2)."""
 
+import math
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,12 +14,16 @@ SHARE = 5  # a branch has 1 / SHARE of the replaced layer's filters
 _LENET = "C5@20-MP2S2-C5@50-MP2S2-FC500{A}-D0.5-OUT{B}"
 
 DCL = "+dcl"  # ends the name of a network for images with DCL on its first fully-connected layer
+_FORMS = {"": "", DCL: "[2x{}]", f"{DCL}3s": "[3x{}S]"}  # what ends a name, and what it puts into the notation
 QUARTER = 4  # a branch has 1 / QUARTER of that layer's filters
 
 
 @dataclass(frozen=True)
 class _Images:
-    """A network for images, with a placeholder for DCL, and the input and classes of the paper."""
+    """A network for images, and the input and classes of the paper.
+
+    The notation has a placeholder for DCL and, in the Wide ResNet, one for the pooling over the whole image.
+    """
 
     notation: str
     filters: int | None  # of the first fully-connected layer; None where that is the output
@@ -28,25 +33,28 @@ class _Images:
 
 _IMAGES = {
     "lenet": _Images(
-        "C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-C5(P2)@128-MP3(S2)-FC512{}-D0.5-OUT", 512, (3, 32, 32), classes=10
+        "C5(P2)@32-MP3(S2)-C5(P2)@64-MP3(S2)-C5(P2)@128-MP3(S2)-FC512{dcl}-D0.5-OUT", 512, (3, 32, 32), classes=10
     ),
     "bignet": _Images(
         "C3(P1)@64-C3(P1)@64-MP2S2-D0.25-C3(P1)@128-C3(P1)@128-MP2S2-D0.25-"
-        "C3(P1)@256-C3(P1)@256-C3(P1)@256-C3(P1)@256-MP2S2-D0.25-FC1024{}-D0.5-FC1024-D0.5-OUT",
+        "C3(P1)@256-C3(P1)@256-C3(P1)@256-C3(P1)@256-MP2S2-D0.25-FC1024{dcl}-D0.5-FC1024-D0.5-OUT",
         1024,
         (3, 24, 24),
         classes=10,
     ),
-    "wrn": _Images("C3(P1)@16-R@128-R@128-R(S2)@256-R@256-R(S2)@512-R@512-AP8-OUT{}", None, (3, 32, 32), classes=10),
+    "wrn": _Images(
+        "C3(P1)@16-R@128-R@128-R(S2)@256-R@256-R(S2)@512-R@512-AP{pool}-OUT{dcl}", None, (3, 32, 32), classes=10
+    ),
     "alexnet": _Images(
         "C11(S4)@96-MP3(S2)-C5(S1P2)@256-MP3(S2)-C3(S1P1)@384-C3(S1P1)@384-C3(S1P1)@256-MP3(S2)-"
-        "FC4096{}-D0.5-FC4096-D0.5-OUT",
+        "FC4096{dcl}-D0.5-FC4096-D0.5-OUT",
         4096,
         (3, 227, 227),
         classes=1000,
     ),
 }
-IMAGE_NETWORKS = tuple(name + dcl for name in _IMAGES for dcl in ("", DCL))  # in the order of the paper's Table 2
+IMAGE_NETWORKS = tuple(name + form for name in _IMAGES for form in _FORMS)  # in the order of the paper's Table 2
+_WRN_STRIDE = 4  # pixels of the image per pixel that the Wide ResNet pools
 
 
 def lenet_notation(classes: int, variant: str = "baseline") -> str:
@@ -98,13 +106,19 @@ def image_network_shape(name: str) -> tuple[tuple[int, int, int], int]:
     return network.input_shape, network.classes
 
 
-def image_network_notation(name: str, classes: int) -> str:
-    """Write one of `IMAGE_NETWORKS` in the paper's notation.
+def without_dcl(name: str) -> str:
+    """Name of the same network for images without DCL."""
+    return name.partition(DCL)[0]
+
+
+def image_network_notation(name: str, classes: int, input_shape: tuple[int, int, int] | None = None) -> str:
+    """Write one of `IMAGE_NETWORKS` in the paper's notation, for images of `input_shape` (default: the paper's).
 
     lenet     as section 4.2.1 writes it
     bignet    of the paper's reference [29], the Kaggle CIFAR-10 network of 3 x 3 convolutions, on crops of 24 x 24; its
               weights are the paper's 5.74M, and 5.09M with DCL
-    wrn       Wide ResNet of 16 layers, 8 times as wide as a ResNet; the paper gives only the depth
+    wrn       Wide ResNet of 16 layers, 8 times as wide as a ResNet; the paper gives only the depth. It averages over
+              the whole image: AP8 for images of 32 x 32, AP7 for 28 x 28
     alexnet   as section 4.2.2 writes it, without groups. This notation has 62.37M weights, and 51.88M with DCL, where
               the paper says 62.35M and 51.86M: 0.02M less in both cases, and the same difference between them
 
@@ -112,22 +126,25 @@ def image_network_notation(name: str, classes: int) -> str:
     ResNet's only fully-connected layer is the output; taken literally, that is the first, and its branches have a
     quarter of the classes, rounded down (2 of 10, 25 of 100). With this reading, all that the paper says about the
     three networks holds: the layer, the quarter, and fewer weights. (Section 4.1.3 announces three stochastic branches
-    for these networks; sections 4.2.1 and 4.2.2 report two, which agrees with the paper's numbers of weights.)
+    for these networks; sections 4.2.1 and 4.2.2 report two, which agrees with the paper's numbers of weights. `+dcl3s`
+    has the three of section 4.1.3.)
 
     Raises
     ------
     InputError
-        No such network, or too few classes for two branches of a quarter of them.
+        No such network, or too few classes for branches of a quarter of them.
     """
     network = _find(name)
     filters = (network.filters or classes) // QUARTER
-    if name.endswith(DCL) and filters < 1:
+    if DCL in name and filters < 1:
         raise InputError(f"{name}: {classes} classes are too few for branches of a quarter of them")
-    return network.notation.format(f"[2x{filters}]" if name.endswith(DCL) else "")
+    side = min((input_shape or network.input_shape)[1:])
+    form = _FORMS[name.removeprefix(without_dcl(name))]
+    return network.notation.format(dcl=form.format(filters), pool=math.ceil(side / _WRN_STRIDE))
 
 
 def image_network(name: str, classes: int | None = None, input_shape: tuple[int, int, int] | None = None) -> Network:
-    """Make one of `IMAGE_NETWORKS`: lenet, bignet, wrn, alexnet, and each with `+dcl` (section 4.2).
+    """Make one of `IMAGE_NETWORKS`: lenet, bignet, wrn, alexnet, and each with `+dcl` or `+dcl3s` (section 4.2).
 
     Parameters
     ----------
@@ -142,8 +159,8 @@ def image_network(name: str, classes: int | None = None, input_shape: tuple[int,
         As `image_network_notation` and `parse_network`.
     """
     shape, of_paper = image_network_shape(name)
-    outputs = of_paper if classes is None else classes
-    return parse_network(image_network_notation(name, outputs), input_shape or shape, outputs)
+    outputs, sees = of_paper if classes is None else classes, input_shape or shape
+    return parse_network(image_network_notation(name, outputs, sees), sees, outputs)
 
 
 def _find(name: str) -> _Images:
@@ -151,4 +168,4 @@ def _find(name: str) -> _Images:
         close = get_close_matches(name.lower(), IMAGE_NETWORKS, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(IMAGE_NETWORKS)}"
         raise InputError(f"no network {name!r} for images; {hint}")
-    return _IMAGES[name.removesuffix(DCL)]
+    return _IMAGES[without_dcl(name)]

@@ -21,7 +21,7 @@ from mnistcompose.rendering.draws import draw
 
 from ..experiments.registry import MODELS
 from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
-from ..models.networks import DCL, IMAGE_NETWORKS
+from ..models.networks import IMAGE_NETWORKS, without_dcl
 from .protocol import NOTE, follows_protocol
 from .statistics import Difference, mean_and_std, paired_difference, relative_drop, sharing_sources
 
@@ -76,7 +76,7 @@ def paper_table2() -> dict[tuple[str, str], float]:
 
 def baseline_of(model: str) -> str:
     """Model to compare with: for a network for images itself without DCL, for all others the baseline."""
-    return model.removesuffix(DCL) if model in IMAGE_NETWORKS else "baseline"
+    return without_dcl(model) if model in IMAGE_NETWORKS else "baseline"
 
 
 def _published(dataset: str, model: str) -> tuple[float | None, float | None]:
@@ -271,6 +271,11 @@ def paper_note(rows: Iterable[Row]) -> str:
     return NOTE if any(row.paper_percent is not None and row.model not in IMAGE_NETWORKS for row in rows) else ""
 
 
+def difference_cell(row: Row) -> str:
+    """Difference to the baseline in percentage points, with its 95 % interval; empty where there is none."""
+    return _optional("{:+.2f} [{:+.2f}, {:+.2f}]", row.difference, row.low, row.high)
+
+
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "dataset": lambda row: row.dataset,
     "model": lambda row: row.model,
@@ -278,7 +283,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "paper %": lambda row: (
         "" if row.paper_percent is None else paper_notation(row.paper_percent, row.paper_std_percent)
     ),
-    "to baseline [95 %]": lambda row: _optional("{:+.2f} [{:+.2f}, {:+.2f}]", row.difference, row.low, row.high),
+    "to baseline [95 %]": lambda row: difference_cell(row),
     "gain %": lambda row: _optional("{:.1f}", row.gain_percent),
     "paper's": lambda row: _optional("{:.1f}", row.paper_gain_percent),
     "parameters": lambda row: _optional("{:,}", row.parameters),

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..data.image_sets import SETS
-from ..models.networks import DCL, IMAGE_NETWORKS
+from ..models.networks import IMAGE_NETWORKS, without_dcl
 from .statistics import relative_drop
-from .table import Row, baseline_of, error_cell, paper_table2
+from .table import Row, baseline_of, difference_cell, error_cell, paper_table2
 
 TOP5 = "ilsvrc2012 top-5"
 TITLES = {"lenet": "LeNet", "bignet": "BigNet", "wrn": "WRN", "alexnet": "AlexNet"}
+_FORMS = {"": "w/o DCL", "+dcl": "w/ DCL", "+dcl3s": "w/ DCL, 3 stochastic"}
 
 
 def title(network: str) -> str:
-    """Name of a network in the paper's Table 2."""
-    return f"{TITLES[network.removesuffix(DCL)]} ({'w/' if network.endswith(DCL) else 'w/o'} DCL)"
+    """Name of a network, as in the paper's Table 2."""
+    plain = without_dcl(network)
+    return f"{TITLES[plain]} ({_FORMS[network.removeprefix(plain)]})"
 
 
 def paper_gain(dataset: str, network: str) -> float | None:
@@ -31,6 +33,7 @@ def with_top5(rows: Sequence[Row]) -> list[Row]:
             dataset=TOP5,
             error_percent=row.top5_percent,
             std_percent=None,
+            difference=None,  # the intervals are of the top-1 errors
             paper_percent=row.paper_percent and paper_table2().get((TOP5, row.model)),
             gain_percent=row.top5_gain_percent,
         )
@@ -41,7 +44,10 @@ def with_top5(rows: Sequence[Row]) -> list[Row]:
 
 
 def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Head and lines of the table: for each dataset our error, the paper's, and both relative drops by DCL, in percent.
+    """Head and lines of the table, in percent.
+
+    For each dataset: our error, its difference to the network without DCL with a 95 % interval, the relative drop; and,
+    of the paper's datasets, the paper's error and drop.
 
     Parameters
     ----------
@@ -52,26 +58,26 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
     datasets = [name for name in (*SETS, TOP5) if any(name == dataset for dataset, _ in cells)]
     networks = [name for name in IMAGE_NETWORKS if any(name == model for _, model in cells)]
     known = dict.fromkeys(network for _, network in paper_table2() if network not in IMAGE_NETWORKS)
+    of_paper = {dataset for dataset, _ in paper_table2()}
     head = ["network"]
     for name in datasets:
-        head += [f"{name} %", "paper %", "drop %", "paper's"]
+        head += [f"{name} %", "to w/o DCL [95 %]", "drop %", *(["paper %", "paper's"] if name in of_paper else [])]
     head += ["parameters", "runs"]
     lines = []
     for network in known if others else ():
-        published = [paper_table2().get((dataset, network)) for dataset in datasets]
-        lines.append([network, *(cell for p in published for cell in ("", _number(p, 2), "", "")), "", ""])
+        published = {dataset: paper_table2().get((dataset, network)) for dataset in datasets}
+        paper = {dataset: [_number(error, 2), ""] for dataset, error in published.items() if dataset in of_paper}
+        lines.append([network, *(cell for d in datasets for cell in ("", "", "", *paper.get(d, []))), "", ""])
     for network in networks:
         line, present = [title(network)], [row for row in rows if row.model == network]
         for dataset in datasets:
             row = cells.get((dataset, network))
+            line += [error_cell(row), difference_cell(row), _number(row.gain_percent, 2)] if row else ["", "", ""]
+            if dataset not in of_paper:
+                continue
             comparable = row is None or row.paper_percent is not None  # the paper has no errors on held-out images
-            drop = paper_gain(dataset, network) if comparable and network.endswith(DCL) else None
-            line += [
-                error_cell(row) if row else "",
-                _number(paper_table2().get((dataset, network)) if comparable else None, 2),
-                _number(row.gain_percent if row else None, 2),
-                _number(drop, 2),
-            ]
+            drop = paper_gain(dataset, network) if comparable and network != baseline_of(network) else None
+            line += [_number(paper_table2().get((dataset, network)) if comparable else None, 2), _number(drop, 2)]
         # A network's parameters depend only on the number of classes; those of its first dataset are shown.
         line += [_number(present[0].parameters, 0), "/".join(sorted({str(row.runs) for row in present}))]
         lines.append(line)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import scipy.io
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from idx_files import digits, mnist_like, write
 from PIL import Image
 from scipy import ndimage
 from torchvision import datasets
 
 from dcl.data import image_sets as images
 from dcl.data.augmentation import Augmentation
-from dcl.data.image_sets import held_out, open_images, read_folder, svhn_split
+from dcl.data.image_sets import SETS, held_out, open_images, read_folder, svhn_split
 from dcl.data.local_contrast_norm import RANGE, SIGMA, WINDOW, local_contrast
 from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
 from dcl.experiments.inference import load_trained
@@ -90,6 +92,12 @@ def write_folder(root: Path, classes: int = 2, each: int = 3) -> None:
                 Image.fromarray(pixels.transpose(1, 2, 0)[: 30 + i]).save(folder / f"{i}.JPEG")
 
 
+def write_fashion(root: Path, train: int = 36, test: int = 20) -> dict[str, tuple]:
+    parts = {"train": digits(train), "test": digits(test, seed=1)}
+    write(root, mnist_like(parts["train"], parts["test"]), ".gz")
+    return parts
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
     images._read.cache_clear()
@@ -159,6 +167,37 @@ def test_a_folder_of_jpegs_is_decoded_once(tmp_path: Path, monkeypatch: pytest.M
     assert data.load("train", "number", CPU)[0].shape == (5, 3, 256, 256)
 
 
+def test_fashion_mnists_idx_files(tmp_path: Path) -> None:
+    parts = write_fashion(tmp_path / "FashionMNIST" / "raw")  # where torchvision puts them
+    data = open_images("fashion-mnist", tmp_path, AS_IT_IS)
+    assert (data.classes, data.slots, data.input_shape, data.data_on_device) == (10, 1, (1, 28, 28), True)
+    for split, (pixels, labels) in parts.items():
+        read, classes = data.load(split, "number", CPU)
+        assert torch.equal(read, torch.from_numpy(pixels)[:, None])
+        assert (classes.dtype, classes.tolist()) == (torch.int64, labels.tolist())
+    selection = open_images("fashion-mnist", tmp_path, AS_IT_IS, validation=True)
+    assert {name: entry["images"] for name, entry in selection.splits.items()} == {"fit": 33, "validation": 3}
+    both = torch.cat([selection.load(split, "number", CPU)[0] for split in ("fit", "validation")])
+    assert torch.equal(both, torch.from_numpy(parts["train"][0])[:, None])
+    cut = open_images("fashion-mnist", tmp_path, Augmentation(crop=24))
+    assert cut.input_shape == (1, 24, 24)
+    assert torch.equal(cut.load("test", "number", CPU)[0][:, 0], torch.from_numpy(parts["test"][0])[:, 2:26, 2:26])
+
+
+def test_the_networks_on_fashion_mnist(tmp_path: Path) -> None:
+    write_fashion(tmp_path)
+    for network in IMAGE_NETWORKS:
+        if network.startswith("alexnet"):
+            with pytest.raises(InputError, match="28 x 28; the network looks at 227 x 227"):
+                open_images("fashion-mnist", tmp_path, augmentation(network, "fashion-mnist"))
+            continue
+        data = open_images("fashion-mnist", tmp_path, augmentation(network, "fashion-mnist"))
+        side = 24 if network.startswith("bignet") else 28
+        assert data.input_shape == (1, side, side)
+        assert "OUT" in Run(data, network).identity()["notation"]  # every layer fits its input
+        assert recipe_name(network, "fashion-mnist").endswith("-fashion-mnist")
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture"])
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(content: bytes, tmp_path: Path) -> None:
     write_folder(tmp_path)
@@ -170,7 +209,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(content: byt
 
 
 def test_what_is_not_there_gets_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("svhn", "cifar10", "cifar100", "ilsvrc2012"):
+    for name in SETS:
         with pytest.raises(InputError, match=str(tmp_path)) as caught:
             open_images(name, tmp_path, AS_IT_IS)
         assert "\n" not in str(caught.value)
@@ -186,8 +225,10 @@ def test_what_is_not_there_gets_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError("no route")
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
-    with pytest.raises(BuildError, match="cifar10 cannot be downloaded"):
-        open_images("cifar10", tmp_path, AS_IT_IS, download=True)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
+    for name in ("cifar10", "fashion-mnist"):
+        with pytest.raises(BuildError, match=f"{name} cannot be downloaded"):
+            open_images(name, tmp_path, AS_IT_IS, download=True)
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------
@@ -315,6 +356,14 @@ def test_an_images_contrast_does_not_depend_on_its_batch(monkeypatch: pytest.Mon
         ("bignet", 50_000, 200, {0: 1e-2, 119: 1e-2, 120: 1e-3, 179: 1e-3, 180: 1e-4}),  # 6, 3 and 1 million samples
         ("wrn", 50_000, 200, {0: 0.1, 59: 0.1, 60: 0.02, 120: 4e-3, 160: 8e-4}),
         ("wrn-svhn", 598_388, 160, {0: 0.01, 80: 1e-3, 120: 1e-4}),
+        ("lenet-fashion-mnist", 60_000, 15, {11: 1e-3, 12: 1e-4, 13: 1e-4, 14: 1e-5}),
+        (
+            "bignet-fashion-mnist",
+            60_000,
+            17,
+            {0: 1e-2, 9: 1e-2, 11: 1e-3, 16: 1e-4},
+        ),  # 0.6, 0.3, 0.1 million samples
+        ("wrn-fashion-mnist", 60_000, 20, {5: 0.1, 6: 0.02, 12: 4e-3, 16: 8e-4}),
         ("alexnet", 1_281_167, 90, {0: 1e-2, 19: 1e-2, 20: 1e-3, 40: 1e-4, 60: 1e-5, 80: 1e-6}),
     ],
 )
@@ -323,6 +372,13 @@ def test_the_papers_schedules(name: str, images_: int, epochs: int, rates: dict[
     assert recipe.epochs_of(images_) == epochs
     for epoch, rate in rates.items():
         assert learning_rate(recipe.recipe, epoch, epochs) == pytest.approx(rate)
+
+
+def test_fashion_mnists_recipes_are_the_papers_in_a_tenth_of_the_length() -> None:
+    for name in ("lenet", "bignet", "wrn"):
+        ours, papers = IMAGE_RECIPES[f"{name}-fashion-mnist"], IMAGE_RECIPES[name]
+        assert ours.epochs_of(60_000) == round(papers.epochs_of(60_000) / 10)
+        assert replace(ours, epochs=papers.epochs, samples=papers.samples) == papers
 
 
 def test_alexnets_rate_falls_every_100_000_of_450_000_batches() -> None:
@@ -359,11 +415,12 @@ def test_the_papers_table_gives_the_drops_that_its_text_says() -> None:
 
 
 def a_record(model: str, seed: int, wrong: list[int], dataset: str = "cifar10") -> dict:
+    counts = IMAGES.get(dataset, {"train": 60_000, "test": 10_000})
     return {
         "determined_by": {
             "dataset": dataset, "model": model, "seed": seed, "measured_on": "test",
-            "epochs": IMAGE_RECIPES[recipe_name(model, dataset)].epochs_of(IMAGES[dataset]["train"]),
-            "splits": {split: {"images": count} for split, count in IMAGES[dataset].items()},
+            "epochs": IMAGE_RECIPES[recipe_name(model, dataset)].epochs_of(counts["train"]),
+            "splits": {split: {"images": count} for split, count in counts.items()},
         },
         "error_percent": len(wrong) / 10, "wrong": wrong, "parameters": 1234, "seconds": 1.0,
     }  # fmt: skip
@@ -379,20 +436,36 @@ def test_the_form_of_table_2() -> None:
     ]
     head, lines = pivot(summarise(records))
     assert head == [
-        "network", "svhn %", "paper %", "drop %", "paper's", "cifar10 %", "paper %", "drop %", "paper's",
-        "parameters", "runs",
+        "network", "svhn %", "to w/o DCL [95 %]", "drop %", "paper %", "paper's",
+        "cifar10 %", "to w/o DCL [95 %]", "drop %", "paper %", "paper's", "parameters", "runs",
     ]  # fmt: skip
+    (row,) = (row for row in summarise(records) if row.model == "bignet+dcl")
+    interval = f"-0.08 [{row.low:+.2f}, {row.high:+.2f}]"
     assert lines == [
-        ["LeNet (w/o DCL)", "4.00", "4.21", "", "", "14.10(14)", "14.18", "", "", "1,234", "1/2"],
-        ["BigNet (w/o DCL)", "", "2.19", "", "", "8.00", "7.88", "", "", "1,234", "1"],
-        ["BigNet (w/ DCL)", "", "2.03", "", "7.31", "7.20", "7.46", "10.00", "5.33", "1,234", "1"],
+        ["LeNet (w/o DCL)", "4.00", "", "", "4.21", "", "14.10(14)", "", "", "14.18", "", "1,234", "1/2"],
+        ["BigNet (w/o DCL)", "", "", "", "2.19", "", "8.00", "", "", "7.88", "", "1,234", "1"],
+        ["BigNet (w/ DCL)", "", "", "", "2.03", "7.31", "7.20", interval, "10.00", "7.46", "5.33", "1,234", "1"],
     ]
     selection = a_record("lenet", 0, [1])
     selection["determined_by"] |= {"measured_on": "validation", "splits": {"validation": {"images": 1000}}}
-    assert pivot(summarise([selection]))[1][0][:3] == ["LeNet (w/o DCL)", "0.10", ""]
+    assert pivot(summarise([selection]))[1][0][:5] == ["LeNet (w/o DCL)", "0.10", "", "", ""]
     others = pivot(summarise(records), others=True)[1]
     assert others[8:] == lines
-    assert others[0] == ["Zeiler et al. [48]", "", "2.80", "", "", "", "15.13", "", "", "", ""]
+    assert others[0] == ["Zeiler et al. [48]", "", "", "", "2.80", "", "", "", "", "15.13", "", "", ""]
+
+
+def test_a_set_that_the_paper_lacks_has_no_columns_of_the_paper() -> None:
+    base, two, three = (
+        a_record(f"lenet{form}", 0, list(range(wrong)), "fashion-mnist")
+        for form, wrong in (("", 100), ("+dcl", 90), ("+dcl3s", 80))
+    )
+    records = [base, two, three, a_record("lenet", 0, [1], "cifar10")]
+    head, lines = pivot(summarise(records), others=True)
+    assert head[6:] == ["fashion-mnist %", "to w/o DCL [95 %]", "drop %", "parameters", "runs"]
+    assert [line[0] for line in lines[-3:]] == ["LeNet (w/o DCL)", "LeNet (w/ DCL)", "LeNet (w/ DCL, 3 stochastic)"]
+    assert [line[-3] for line in lines[-3:]] == ["", "10.00", "20.00"]
+    assert lines[-1][7].startswith("-0.20 [")
+    assert {len(line) for line in lines} == {len(head)}
 
 
 def test_ilsvrc2012_has_its_top_5_errors_beside() -> None:
@@ -401,23 +474,30 @@ def test_ilsvrc2012_has_its_top_5_errors_beside() -> None:
         {**a_record("alexnet+dcl", 0, list(range(430)), "ilsvrc2012"), "top5_error_percent": 19.5},
     ]
     head, lines = pivot(summarise(records))
-    assert head[5] == "ilsvrc2012 top-5 %"
-    assert [line[5:9] for line in lines] == [["20.00", "19.87", "", ""], ["19.50", "19.69", "2.50", "0.91"]]
+    assert head[6] == "ilsvrc2012 top-5 %"
+    assert [line[6:11] for line in lines] == [["20.00", "", "", "19.87", ""], ["19.50", "", "2.50", "19.69", "0.91"]]
     alone = {**a_record("alexnet", 1, [1], "ilsvrc2012"), "top5_error_percent": 90.0}  # a seed that DCL lacks
-    assert pivot(summarise([*records, alone]))[1][1][5:9] == lines[1][5:9]
-    assert len(pivot(summarise([a_record("alexnet", 0, [1], "ilsvrc2012")]))[0]) == 7  # of older runs it is not known
+    assert pivot(summarise([*records, alone]))[1][1][6:11] == lines[1][6:11]
+    assert len(pivot(summarise([a_record("alexnet", 0, [1], "ilsvrc2012")]))[0]) == 8  # of older runs it is not known
 
 
 # --- training -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "network", [pytest.param(name, marks=pytest.mark.slow) if name == "alexnet" else name for name in IMAGE_NETWORKS]
+    "network",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("alexnet", "alexnet+dcl3s") else name
+        for name in IMAGE_NETWORKS
+    ],
 )
 def test_an_epoch_of_every_network(network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "ilsvrc2012" if network.startswith("alexnet") else "svhn" if network == "lenet" else "cifar10"
+    name = "fashion-mnist" if network.endswith("3s") and name == "cifar10" else name
     if name == "ilsvrc2012":
         write_folder(tmp_path)
+    elif name == "fashion-mnist":
+        write_fashion(tmp_path)
     elif name == "svhn":
         write_svhn(tmp_path, monkeypatch, {"train": 30, "extra": 20, "test": 10})
     else:
@@ -456,6 +536,28 @@ def test_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, out, _ = command("compare-images", "--others")
     assert code == 0
     assert "Zeiler" in out
+
+
+@pytest.mark.parametrize(
+    ("networks", "models"),
+    [
+        ("lenet", ["lenet", "lenet+dcl"]),
+        ("lenet+dcl", ["lenet", "lenet+dcl"]),
+        ("lenet+dcl3s", ["lenet", "lenet+dcl3s"]),
+        ("lenet,lenet+dcl3s", ["lenet", "lenet+dcl", "lenet+dcl3s"]),
+    ],
+)
+def test_which_forms_compare_images_trains(command, networks: str, models: list[str], tmp_path: Path) -> None:
+    write_fashion(tmp_path / "files")
+    ask = ("compare-images", "fashion-mnist", "--networks", networks, "--root", tmp_path / "files", "--epochs", 1)
+    code, out, err = command(*ask, "--device", "cpu", "--keep", "--json")
+    assert (code, err) == (0, "")
+    assert [row["model"] for row in json.loads(out)] == models
+    run = tmp_path / f"results/table2/fashion-mnist-lenet/fashion-mnist/{models[-1]}-0.json"
+    assert command("evaluate", run, "fashion-mnist", "--root", tmp_path / "files", "--device", "cpu")[0] == 0
+    code, _, err = command("predict", run, "a.png")  # its classes are no numbers, although its images are 28 x 28
+    assert (code, err.count("\n")) == (2, 1)
+    assert "was trained on fashion-mnist; only models of" in err
 
 
 def test_evaluate_and_predict_after_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

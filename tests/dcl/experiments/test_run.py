@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -41,6 +41,7 @@ from dcl.training.device_data import Normalisation
 from dcl.training.evaluation import evaluate
 from dcl.training.recipe import Recipe
 from mnistcompose.building.build import build
+from mnistcompose.digits.ink import INK
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.names import load_spec
 from mnistcompose.layout.reading import dump_spec
@@ -482,6 +483,32 @@ def test_a_picture_is_read_whatever_its_size_shade_and_margin(
     assert np.abs(small.astype(int) - expected).max() <= 1
     assert note.startswith("dark on light" if inverted else "light on dark")
     assert f"{width} x {height}" in note
+
+
+INK_OF_A_PICTURE = np.pad(np.ones((30, 40)), 12)
+INK_OF_A_PICTURE[20:30, 20:30] = 0  # its shape tells sides apart
+
+
+@given(paper=st.integers(0, 255), contrast=st.integers(INK, 255), lighter=st.booleans())
+def test_ink_is_what_differs_from_the_ground(paper: int, contrast: int, lighter: bool) -> None:
+    shade = paper + contrast if lighter else paper - contrast
+    assume(0 <= shade <= 255)
+    shown = (paper + (shade - paper) * INK_OF_A_PICTURE).astype(np.uint8)
+    small, note = prepare(Image.fromarray(shown))
+    assert note == f"{'light on dark' if lighter else 'dark on light'}, cut to 40 x 30 pixels of ink"
+    expected = prepare(Image.fromarray((255 * INK_OF_A_PICTURE).astype(np.uint8)))[0]
+    np.testing.assert_array_equal(small, expected)
+
+
+@given(across=st.integers(-60, 60), down=st.integers(-60, 60), noise=st.integers(0, 10), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_shades_and_noise_of_the_ground_are_no_ink(across: int, down: int, noise: int, seed: int) -> None:
+    assume(abs(across) + abs(down) <= 80)  # half of the ink's contrast
+    height, width = INK_OF_A_PICTURE.shape
+    shade = across * np.linspace(-0.5, 0.5, width) + down * np.linspace(-0.5, 0.5, height)[:, None]
+    shade += np.random.default_rng(seed).integers(-noise, noise, shade.shape, endpoint=True)
+    picture = Image.fromarray((190 - 140 * INK_OF_A_PICTURE + shade).clip(0, 255).astype(np.uint8))
+    assert prepare(picture)[1] == "dark on light, cut to 40 x 30 pixels of ink"
 
 
 @pytest.mark.parametrize("shade", [0, 255])

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcl.experiments.registry import make_network, printed_notation
 from dcl.models.builder import plan_network
 from dcl.models.grammar import parse_layers
 from dcl.models.networks import (
@@ -86,12 +87,13 @@ def test_the_paper_writes_two_of_them():
 
 
 @pytest.mark.parametrize(("classes", "filters"), [(10, 2), (100, 25), (1000, 250)])
-def test_dcl_has_two_branches_of_a_quarter_on_the_first_fully_connected_layer(classes, filters):
+def test_dcl_has_branches_of_a_quarter_on_the_first_fully_connected_layer(classes, filters):
     for name in IMAGE_NETWORKS:
         layers = parse_layers(image_network_notation(name, classes))
         first, *others = [layer for layer in layers if layer.kind in {"FC", "OUT"}]
-        expected = (first.filters // 4 or filters,) * 2 if name.endswith("+dcl") else None
-        assert (first.dcl and first.dcl.filters) == expected
+        branches = {"dcl": (2, "deterministic"), "dcl3s": (3, "stochastic")}.get(name.partition("+")[2])
+        expected = branches and ((first.filters // 4 or filters,) * branches[0], branches[1])
+        assert (first.dcl and tuple(first.dcl)) == expected
         assert all(layer.dcl is None for layer in layers if layer is not first)
         assert name.startswith("wrn") or others
 
@@ -103,6 +105,15 @@ def test_a_network_for_images_maps_its_input_to_its_classes(name):
         net = image_network(name).eval()
         assert net(torch.empty(2, *shape)).shape == (2, classes)
     assert net.notation == plan_network(image_network_notation(name, classes), shape, classes)[0]
+
+
+@pytest.mark.parametrize("side", [28, 32, 33, 64])
+def test_the_wide_resnet_averages_over_the_whole_image(side):
+    shape = (1, side, side)
+    written = image_network_notation("wrn", 10, shape)
+    assert [cost.shape for cost in plan_network(written, shape, 10)[1]][-2:] == [(512, 1, 1), (10,)]
+    assert make_network("wrn", 10, 1, shape).notation == printed_notation("wrn", 10, 1, shape) == written
+    assert image_network("wrn", 10, shape).notation == written
 
 
 def test_the_wide_resnet_is_16_layers_deep_and_8_times_as_wide():
