@@ -67,12 +67,12 @@ def fit(
     ----------
     net : nn.Module
         From float (N, C, H, W) to (N, classes), or to (N, k, classes) where targets are (N, k).
-    train, test : TensorSource, (images, targets), Dataset or DataLoader
-        uint8 (N, C, H, W) and int64 (N,) or (N, k). The test set is evaluated after each epoch and changes nothing. Any
-        torch dataset or DataLoader of pairs (image, target), such as a `Subset`, is read once, before the training: its
-        random transforms give the same images in each epoch (use `augment`), and its batch size and order mean nothing.
-        Images may be PIL images, or floats of 0 to 1 as `ToTensor` makes them; images that `Normalize` changed are
-        refused.
+    train, test : TensorSource, two tensors, Dataset or DataLoader
+        Images uint8 (N, C, H, W) and targets int64 (N,) or (N, k). The test set is evaluated after each epoch and
+        changes nothing. Any torch dataset or DataLoader of pairs (image, target), such as a `Subset`, is read once,
+        before the training: its random transforms give the same images in each epoch (use `augment`), and its batch
+        size and order mean nothing. Images may be PIL images, or floats of 0 to 1 as `ToTensor` makes them; images that
+        `Normalize` changed are refused.
     seed : int
         Determines the order of the samples and every random choice in training, but not the initial weights: call
         `torch.manual_seed` before you make the network.
