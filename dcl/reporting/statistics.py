@@ -51,9 +51,9 @@ def paired_difference(
 
     Parameters
     ----------
-    model, baseline : bool (seeds, images)
+    model, baseline : bool (seeds, N)
         Whether the answer was wrong.
-    sharing : sparse array (images, images), optional
+    sharing : sparse array (N, N), optional
         `sharing_sources` of the images. Images that share a source digit are not independent; the images' variance is
         then that for dyadic data (Cameron and Miller): the sum over all pairs that share, or the plain one if larger.
     """
@@ -94,7 +94,7 @@ def sharing_sources(sources: NDArray[np.integer[Any]]) -> Any:
 
     Parameters
     ----------
-    sources : int (images, slots)
+    sources : int (N, slots)
         Source image of each digit.
     """
     from scipy.sparse import csr_array
