@@ -1,7 +1,7 @@
 """Do networks read numbers that they never saw? Measure it on layouts that hold numbers out.
 
     python benchmarks/composition.py --seeds 3        # trains, stores each run as it ends; the same command resumes
-    python benchmarks/composition.py --table          # writes results/composition/composition.md and .png
+    python benchmarks/composition.py --table          # writes results/composition/composition.md
 
 Three heads name a number: one softmax over all numbers, which can never name an unseen one and is the control;
 `positions`, one softmax per position on the shared trunk; and the oracle, one network per position.
