@@ -32,12 +32,12 @@ def pairs(split: str, digits: int, seed: int, kind: str, out: Path | None) -> No
     Images are given by their index in MNIST's training or test file.
     """
     from mnistcompose.digits.addition import addition_pairs
-    from mnistcompose.storage.files import write_file
+    from mnistcompose.storage.files import write_output
 
     made = addition_pairs(split, digits, seed)  # type: ignore[arg-type]  # click has checked it
     text = made.to_json() if kind == "json" else made.to_lines()
     if out is None:
         click.echo(text, nl=False)
         return
-    write_file(out, text.encode())
+    write_output(out, text.encode())
     click.echo(f"{out}: {len(made):,} pairs of the {split} split")

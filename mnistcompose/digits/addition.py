@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import whole
+from ..errors import InputError
 from .bank import Split, load_digits
 
+SPLITS: tuple[Split, ...] = ("train", "test", "fit", "validation")  # the others have the images of one of these
 _MOST_DIGITS = 18  # of a number: sums have 64 bits
 
 
@@ -64,6 +66,8 @@ def addition_pairs(split: Split = "train", digits: int = 1, seed: int = 0) -> Ad
     InputError
         An argument is not allowed.
     """
+    if split not in SPLITS:
+        raise InputError(f"split = {split!r}: allowed are {', '.join(SPLITS)}")
     length = whole("digits", digits, 1, _MOST_DIGITS)
     seed = whole("seed", seed, 0, 2**63 - 1)
     bank = load_digits(split)

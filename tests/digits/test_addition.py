@@ -1,7 +1,6 @@
 """Addition pairs, read back by readers written from the published formats of DeepProbLog and NeurASP."""
 
 import json
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from scipy import stats
 
 from mnistcompose import InputError, addition_pairs, load_digits
 from mnistcompose.cli import cli, main
-from mnistcompose.digits.bank import Split
+from mnistcompose.digits.addition import SPLITS
 
 OWN = {"test": load_digits("test").labels}  # MNIST's files by split; 'fit' and 'validation' are of the training file
-COUNTS = {split: len(load_digits(split).labels) for split in get_args(Split)}
+COUNTS = {split: len(load_digits(split).labels) for split in SPLITS}
 
 
 def labels_of(split):
@@ -45,7 +44,7 @@ def read_lines(text, split):
         yield arguments, result
 
 
-@given(st.sampled_from(get_args(Split)), st.integers(1, 18), st.integers(0, 2**63 - 1))
+@given(st.sampled_from(SPLITS), st.integers(1, 18), st.integers(0, 2**63 - 1))
 @settings(max_examples=12, deadline=None)
 def test_both_formats_hold_right_sums_and_each_image_once(split, digits, seed):
     pairs = addition_pairs(split, digits, seed)
@@ -90,7 +89,7 @@ def test_published_pairs_never_change():
         (("train", 19), "digits = 19"),
         (("train", 1.0), "digits = 1.0"),
         (("train", 1, -1), "seed = -1"),
-        (("all",), "no split 'all'"),
+        (("all",), "split = 'all'"),
     ],
 )
 def test_what_cannot_be_is_told(arguments, told):
@@ -110,3 +109,8 @@ def test_the_command_writes_either_format(tmp_path, capsys):
         main(["pairs", "--digits", "0"])
     assert end.value.code == 2
     assert "digits = 0" in capsys.readouterr().err
+
+
+def test_a_split_without_images_of_its_own_is_refused():
+    with pytest.raises(InputError, match="split = 'test_unseen': allowed are train"):
+        addition_pairs("test_unseen")
