@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from target_functions import halves
 from torch.utils.data import DataLoader
 
 from mnistcompose import ComposedDigits, InputError, ShardedDigits, build, load_spec
@@ -81,11 +82,6 @@ def make(request, root, monkeypatch):
 def last_odd(digits):
     """Whether the first digit is odd, as booleans."""
     return digits[:, 0] % 2 == 1
-
-
-def halves(digits):
-    """Half of each digit, as float32."""
-    return digits.astype(np.float32) / 2
 
 
 def mean(digits):
