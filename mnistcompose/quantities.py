@@ -24,9 +24,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def number_names(count: int) -> list[str]:
-    """Names of the numbers below `count`, with leading zeros, so that they sort in the order of the numbers."""
-    return [f"{number:0{len(str(count - 1))}d}" for number in range(count)]
+def number_name(number: int, count: int) -> str:
+    """Write a number below `count` with leading zeros, so that names sort in the order of the numbers."""
+    return f"{number:0{len(str(count - 1))}d}"
 
 
 def listed(words: Iterable[str]) -> str:

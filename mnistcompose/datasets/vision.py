@@ -8,21 +8,20 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.datasets import VisionDataset
 
-from ..arguments import whole
+from ..arguments import here, whole
 from ..building.build import build as build_dataset
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
-from ..quantities import number_names
+from ..quantities import number_name
 from ..rendering.draws import ABSENT, MAX_SEED
-from ..storage.hdf5 import read_shard
+from ..storage.columns import arrays
 from ..storage.locks import LockedError
-from ..storage.manifest import MANIFEST, Manifest, local_copy, read_manifest
+from ..storage.manifest import MANIFEST, Manifest, read_manifest
 from ..storage.schema import SplitName
 from .base import Transform
 from .targets import make_targets
@@ -105,7 +104,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self.target_type = target_type
         self._target_types = _checked(target_type)
         spec = as_spec(name)
-        self.folder = Path(root).expanduser() / spec.name
+        self.folder = here(root) / spec.name
         manifest = _ensure(self.folder, spec, whole("seed", seed, 0, MAX_SEED), make=download or build)
         self._digit_classes = manifest.classes
         self._numbers = manifest.classes ** len(spec.slots)
@@ -114,14 +113,15 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         if "masks" in self._target_types and not manifest.masks:
             raise InputError(f"{self.folder}: has no masks; mnistcompose build {spec.name} --masks makes them")
         wanted = {column for column, kind in (("box", "boxes"), ("masks", "masks")) if kind in self._target_types}
-        self._columns = _read(self.folder, manifest, self.split, {"images", "labels", "digits", *wanted})
+        columns = arrays(self.folder, self.split)
+        self._columns = {name: np.asarray(columns[name]) for name in ("images", "labels", "digits", *wanted)}
         self.data = torch.from_numpy(self._columns.pop("images"))
         self.targets = torch.from_numpy(self._columns.pop("labels"))
 
     @cached_property
     def classes(self) -> list[str]:
         """Names of all numbers, in order, with leading zeros."""
-        return number_names(self._numbers)
+        return [number_name(number, self._numbers) for number in range(self._numbers)]
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -190,9 +190,3 @@ def _ensure(folder: Path, spec: LayoutSpec, seed: int, *, make: bool) -> Manifes
         if there != wanted:
             raise InputError(f"{folder}: {field} is {there}, not {wanted}; use another root, or delete the folder")
     return manifest
-
-
-def _read(folder: Path, manifest: Manifest, split: SplitName, columns: set[str]) -> dict[str, NDArray[Any]]:
-    """Read columns of a split into memory, checking every file."""
-    shards = [read_shard(local_copy(folder, entry), entry.sha256) for entry in manifest.splits[split].shards]
-    return {name: np.concatenate([getattr(shard, name) for shard in shards]) for name in columns}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..layout.model import LayoutSpec
+from ..quantities import number_name
 from ..storage.manifest import Manifest
 from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
 
@@ -81,7 +82,7 @@ class Source:
 
     def number_name(self, number: int) -> str:
         """Write a number with leading zeros, so that names sort in the order of the numbers."""
-        return f"{number:0{len(str(self.numbers - 1))}d}"
+        return number_name(number, self.numbers)
 
 
 def key(index: int) -> str:
