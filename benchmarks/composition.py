@@ -20,8 +20,9 @@ from report import ROOT
 from torch import nn
 
 import mnistcompose as mc
-from dcl import Oracle, evaluate, fit, lenet
+from dcl import evaluate, fit, lenet
 from dcl.experiments.environment import environment
+from dcl.experiments.registry import make_network, target_of
 from dcl.reporting.statistics import mean_and_std
 from dcl.reporting.table import markdown_table, paper_notation
 from mnistcompose.datasets.targets import TargetName
@@ -30,18 +31,17 @@ from mnistcompose.storage.schema import SplitName
 
 RESULTS = ROOT / "results" / "composition"
 LAYOUTS = ("MNIST-III-10-heldout", str(RESULTS / "MNIST-III-10-few.yaml"))  # 20 % and 90 % of the numbers held out
-MODELS = ("baseline", "baseline-positions", "A2-positions", "A3S-positions", "oracle")
+POSITIONS = "-positions"
+MODELS = ("baseline", *(f"{name}{POSITIONS}" for name in ("baseline", "A2", "A3S")), "oracle")
 SPLITS: tuple[SplitName, ...] = ("test", "test_unseen")
 
 
 def make(model: str, classes: int, slots: int) -> tuple[nn.Module, TargetName]:
     """Make a network and say what it predicts."""
-    if model == "oracle":
-        return Oracle(classes, slots), "digits"
-    variant, _, head = model.partition("-")
-    if head == "positions":
-        return nn.Sequential(lenet(classes * slots, variant), nn.Unflatten(1, (slots, classes))), "digits"
-    return lenet(classes**slots, variant), "number"
+    if model.endswith(POSITIONS):
+        net = lenet(classes * slots, model.removesuffix(POSITIONS))
+        return nn.Sequential(net, nn.Unflatten(1, (slots, classes))), "digits"
+    return make_network(model, classes, slots), target_of(model)
 
 
 def seen_pairs(train: NDArray[np.uint8], digits: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -77,8 +77,8 @@ class ComposedDigits(DigitsDataset):
         self.split = split
         self.seed = whole("seed", seed, 0, MAX_SEED)
         self._source = as_source(digits)
-        length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
         check_split(spec, split)
+        length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
         form = SampleSchema(len(spec.slots), spec.output.shape, labels_clean=spec.has_label_noise)
         draw(spec, split, 0, 0, self.seed, self._bank)  # reject a layout that does not fit the digits' classes
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
@@ -91,7 +91,6 @@ class ComposedDigits(DigitsDataset):
             return self.spec.train
         if self.split in ("test", "validation"):
             return self.spec.test
-        check_split(self.spec, self.split)
         return unseen_count(self.spec, self.split, self.seed, self._bank.classes, self.spec.test)
 
     @property

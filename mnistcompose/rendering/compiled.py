@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 from ..forking import at_fork
 from ..sources import hash_sources, sources_of
 
-# A fork waits for a thread that compiles: numba's state would be unfinished in the child, and its lock closed for ever.
+# A fork waits for a thread that compiles: else numba's state is unfinished in the child, and its lock never released.
 at_fork(
     before=global_compiler_lock.acquire, in_parent=global_compiler_lock.release, in_child=global_compiler_lock.release
 )

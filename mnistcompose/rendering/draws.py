@@ -30,8 +30,8 @@ from ..layout.model import (
 from ..layout.names import as_spec
 from .label_noise import label_shifts
 from .number_choice import check_split, choose_digits
-from .philox import below, words_at, words_of
-from .words import Words, happens
+from .philox import words_at, words_of
+from .words import Words, below, happens
 
 MAX_SEED = 2**63 - 1  # of a dataset
 MAX_INDEX = 10**15  # of a sample, and so the length of a split

@@ -12,8 +12,8 @@ from ..digits.bank import DigitBank, Split
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberList, Numbers
-from .philox import below, key_of
-from .words import Words, multiply
+from .philox import key_of
+from .words import Words, below, multiply
 
 MAX_NUMBERS = 10**6  # that a layout with `numbers` can have: tables of them are kept in memory
 

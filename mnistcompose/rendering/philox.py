@@ -47,8 +47,3 @@ def words_at(spec: LayoutSpec, split: str, seed: int, indices: NDArray[np.int64]
             a, b, c, d = high2 ^ b ^ key, low2, high ^ d ^ other, low
             key, other = key + _WEYL[0], other + _WEYL[1]
     return np.stack([a, b, c, d], axis=-1).reshape(len(indices), rows, _OUTPUTS)
-
-
-def below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:
-    """Integers 0 .. bound - 1 by multiply-high, equally likely to within 2**-32."""
-    return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Arithmetic on raw outputs of the random stream: events of a given probability, and products of 128 bits."""
+"""Arithmetic on raw outputs of the random stream: bounded integers, events of a given probability, 128-bit products."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +18,8 @@ def multiply(words: Words, factor: np.uint64 | Words) -> tuple[Words, Words]:
 def happens(words: Words, probability: float) -> NDArray[np.bool_]:
     """Events of a probability, to within 2**-33; those of 0 never happen, and those of 1 always."""
     return np.asarray((words >> np.uint64(32)) < np.uint64(round(probability * 2**32)), np.bool_)
+
+
+def below(words: Words, bound: int | NDArray[np.int64]) -> NDArray[np.int32]:
+    """Integers 0 .. bound - 1 by multiply-high, equally likely to within 2**-32."""
+    return ((words >> np.uint64(32)) * np.asarray(bound, np.uint64) >> np.uint64(32)).astype(np.int32)

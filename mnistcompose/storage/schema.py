@@ -32,7 +32,8 @@ COLUMN_TYPES: dict[str, tuple[str, tuple[int | str, ...], str]] = {
     "box": ("<f4", ("k", 4), "x0, y0, x1, y1 in output pixels"),
     "masks": ("|u1", ("k", "area"), "share of the pixel that the digit covers, 0 to 255, before others cover it"),
 }
-COLUMNS = tuple(name for name in COLUMN_TYPES if name not in ("labels_clean", "masks"))  # these two have only some
+# those that every dataset has
+COLUMNS = tuple(name for name in COLUMN_TYPES if name not in ("labels_clean", "masks"))
 UNITS = {name: unit for name, (_, _, unit) in COLUMN_TYPES.items()}
 
 
@@ -103,7 +104,7 @@ class Promise:
     origin: Origin
 
     def differences(self, found: "Promise") -> Iterator[str]:
-        """Yield what another shard has otherwise, a field each."""
+        """Yield one line for each field in which another shard differs."""
         ours, theirs = ({"samples": each.count, **asdict(each.form), **asdict(each.origin)} for each in (self, found))
         for name, value in ours.items():
             if theirs[name] != value:
