@@ -82,7 +82,8 @@ def positions(index: slice | ArrayLike, length: int) -> NDArray[np.int64]:
         array = np.asarray(index)
     except ValueError:  # rows of different lengths
         array = np.empty((1, 1))
-    if array.ndim == 1 and (array.dtype == np.bool_ or str(getattr(index, "dtype", "")) == "torch.uint8"):
+    torch_mask = array.dtype == np.uint8 and str(getattr(index, "dtype", "")) == "torch.uint8"
+    if array.ndim == 1 and (array.dtype == np.bool_ or torch_mask):
         if len(array) != length:
             raise IndexError(f"the mask has {len(array)} entries: there are {length} images")
         return np.flatnonzero(array).astype(np.int64)
@@ -93,7 +94,7 @@ def positions(index: slice | ArrayLike, length: int) -> NDArray[np.int64]:
     wrong = (array < -length) | (array >= length)
     if wrong.any():
         raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {length} images")
-    found = array.astype(np.int64)
+    found = array.astype(np.int64, copy=False)
     return np.where(found < 0, found + length, found)
 
 
