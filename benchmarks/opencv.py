@@ -9,7 +9,7 @@ whole, and `benchmarks/render.py` the loop alone.
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import cv2
@@ -147,7 +147,7 @@ def main(layout: str, out: Path, processes: int) -> None:
     counts: dict[SplitName, int] = {"train": spec.train, "test": spec.test}
     parts = [
         (layout, split, start, min(start + PART, counts[split]))
-        for split in get_args(SplitName)
+        for split in counts
         for start in range(0, counts[split], PART)
     ]
     if processes == 1:
@@ -160,7 +160,7 @@ def main(layout: str, out: Path, processes: int) -> None:
 
 def write(out: Path, parts: list[Part], done: list[tuple[Images, NDArray[np.int64]]]) -> None:
     with h5py.File(out, "w") as file:
-        for split in get_args(SplitName):
+        for split in dict.fromkeys(part[1] for part in parts):
             own = [pair for part, pair in zip(parts, done, strict=True) if part[1] == split]
             file[f"{split}/images"] = np.concatenate([images for images, _ in own])
             file[f"{split}/labels"] = np.concatenate([labels for _, labels in own])
