@@ -1,20 +1,23 @@
 """Do networks read numbers that they never saw? Measure it on layouts that hold numbers out.
 
     python benchmarks/composition.py --seeds 3        # trains, stores each run as it ends; the same command resumes
-    python benchmarks/composition.py --table          # writes results/composition/composition.md
+    python benchmarks/composition.py --table          # writes composition.md and composition.png
 
 Three heads name a number: one softmax over all numbers, which can never name an unseen one and is the control;
 `positions`, one softmax per position on the shared trunk; and the oracle, one network per position.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from report import ROOT
 from torch import nn
@@ -23,6 +26,7 @@ import mnistcompose as mc
 from dcl import evaluate, fit, lenet
 from dcl.experiments.environment import environment
 from dcl.experiments.registry import make_network, target_of
+from dcl.reporting.figures import COLORS
 from dcl.reporting.statistics import mean_and_std
 from dcl.reporting.table import markdown_table, paper_notation
 from dcl.training.precision import Precision
@@ -33,7 +37,8 @@ from mnistcompose.storage.schema import SplitName
 RESULTS = ROOT / "results" / "composition"
 LAYOUTS = ("MNIST-III-10-heldout", str(RESULTS / "MNIST-III-10-few.yaml"))  # 20 % and 90 % of the numbers held out
 POSITIONS = "-positions"
-MODELS = ("baseline", *(f"{name}{POSITIONS}" for name in ("baseline", "A2", "A3S")), "oracle")
+CONTROL = "baseline"
+MODELS = (CONTROL, *(f"{name}{POSITIONS}" for name in (CONTROL, "A2", "A3S")), "oracle")
 SPLITS: tuple[SplitName, ...] = ("test", "test_unseen")
 
 
@@ -78,31 +83,81 @@ def run(root: Path, model: str, seed: int, epochs: int, precision: Precision) ->
     }
 
 
-def stored() -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Layout, model and errors of every stored run."""
+@dataclass(frozen=True)
+class Errors:
+    """Error in percent of all runs of one model on one layout: an array of (runs,) for each group of test numbers."""
+
+    layout: str
+    model: str
+    seen: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+    unseen_by_pairs: dict[int, NDArray[np.float64]]  # by how many of a number's pairs occur in training
+
+
+def stored() -> list[Errors]:
+    """The stored runs, by layout and model."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*/*.json")):
-        yield path.parent.name, path.stem.rpartition("-")[0], json.loads(path.read_text())
-
-
-def table() -> str:
-    """Markdown: a row per layout and model, mean and standard deviation over run seeds."""
-    groups: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for layout, model, errors in stored():
-        groups.setdefault((layout, model), []).append(errors)
-    order = sorted(groups, key=lambda key: (key[0], MODELS.index(key[1])))
-    lines = [
-        [
+        groups.setdefault((path.parent.name, path.stem.rpartition("-")[0]), []).append(json.loads(path.read_text()))
+    return [
+        Errors(
             layout,
             model,
-            *(
-                paper_notation(*mean_and_std([errors[f"{split}_error_percent"] for errors in groups[layout, model]]))
-                for split in SPLITS
-            ),
-            str(len(groups[layout, model])),
-        ]
-        for layout, model in order
+            np.array([each["test_error_percent"] for each in runs]),
+            np.array([each["test_unseen_error_percent"] for each in runs]),
+            {
+                int(pairs): np.array([each["unseen_by_seen_pairs"][pairs][1] for each in runs])
+                for pairs in sorted(runs[0]["unseen_by_seen_pairs"], reverse=True)
+            },
+        )
+        for (layout, model), runs in sorted(groups.items(), key=lambda item: (item[0][0], MODELS.index(item[0][1])))
     ]
-    return markdown_table(["layout", "model", "seen numbers", "unseen numbers", "runs"], lines, texts=2)
+
+
+def table(found: Sequence[Errors]) -> str:
+    """Markdown: a row per layout and model, mean and standard deviation over run seeds."""
+
+    def cell(errors: NDArray[np.float64] | None) -> str:
+        return "" if errors is None else paper_notation(*mean_and_std(errors.tolist()))
+
+    pairs = sorted({count for each in found for count in each.unseen_by_pairs}, reverse=True)
+    head = ["layout", "model", "seen", "unseen", *(f"unseen, {count} pairs seen" for count in pairs), "runs"]
+    lines = [
+        [
+            each.layout,
+            each.model,
+            *map(cell, (each.seen, each.unseen, *(each.unseen_by_pairs.get(count) for count in pairs))),
+            str(len(each.seen)),
+        ]
+        for each in found
+    ]
+    return markdown_table(head, lines, texts=2)
+
+
+def picture(found: Sequence[Errors]) -> Figure:
+    """A panel per layout: errors on seen numbers, and on unseen ones by how many of their pairs were seen.
+
+    Of the control, which misreads every unseen number, only the error on seen numbers is drawn.
+    """
+    layouts = sorted({each.layout for each in found})
+    figure = Figure((7, 2.6), dpi=200, layout="constrained")
+    for ax, layout in zip(figure.subplots(1, len(layouts), squeeze=False).flat, layouts, strict=True):
+        mine = [each for each in found if each.layout == layout]
+        places = ["seen", *(f"unseen,\n{count} pairs seen" for count in mine[0].unseen_by_pairs)]
+        for shift, (each, color) in enumerate(zip(mine, COLORS, strict=False)):
+            groups = (each.seen, *(() if each.model == CONTROL else each.unseen_by_pairs.values()))
+            at = np.arange(len(groups)) + 0.08 * (shift - len(mine) / 2)
+            ax.plot(at, [group.mean() for group in groups], "o-", ms=3, lw=0.8, color=color, label=each.model)
+            for x, group in zip(at, groups, strict=True):
+                ax.plot(np.full(len(group), x), group, "_", ms=4, color=color)
+        ax.set_xticks(range(len(places)), places, fontsize=7)
+        ax.set_ylim(bottom=0)
+        ax.tick_params(labelsize=7)
+        ax.set_title(layout, fontsize=8)
+        ax.set_ylabel("numbers misread, %", fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=7, frameon=False)
+    return figure
 
 
 @click.command()
@@ -111,7 +166,7 @@ def table() -> str:
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--epochs", default=20, show_default=True, help="The oracle has half of it, as in Table 1.")
 @click.option("--bfloat16", is_flag=True)
-@click.option("--table", "only_table", is_flag=True, help="Write the table of the stored runs, and train nothing.")
+@click.option("--table", "only_table", is_flag=True, help="Write table and picture of the stored runs; train nothing.")
 def main(models: str, layouts: str, seeds: int, epochs: int, bfloat16: bool, only_table: bool) -> None:
     """Train what is not stored yet."""
     precision: Precision = "bfloat16" if bfloat16 else "float32"
@@ -131,7 +186,9 @@ def main(models: str, layouts: str, seeds: int, epochs: int, bfloat16: bool, onl
                 click.echo(
                     f"{spec.name} {model} {seed}: " + ", ".join(f"{found[f'{s}_error_percent']:.2f}" for s in SPLITS)
                 )
-    (RESULTS / "composition.md").write_text(table() + "\n")
+    results = stored()
+    (RESULTS / "composition.md").write_text(table(results) + "\n")
+    picture(results).savefig(RESULTS / "composition.png")
 
 
 if __name__ == "__main__":
