@@ -17,13 +17,16 @@ import pytest
 
 pytest.importorskip("torch")
 
+from mnistcompose.layout.model import Digit, LayoutSpec, Noise, Slot
+from mnistcompose.layout.names import bundled_names, read_source
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(bash|python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {
     str(path.relative_to(ROOT)): BLOCK.findall(path.read_text())
     for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-    if "_generated" not in path.parts
 }
 NOT_RUN = re.compile(
     r"pip install|path/to|HOST|BUCKET|studio|--all|--scheduler|--target|benchmarks/|_COMPLETE|--faults full"
@@ -143,15 +146,27 @@ def test_the_notebook(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_every_field_of_a_layout_is_documented():
-    pytest.importorskip("sphinx")
-
-    from mnistcompose.layout.model import Digit, LayoutSpec, Noise, Slot
-
-    spec = importlib.util.spec_from_file_location("conf", DOCS / "conf.py")
-    conf = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conf)
-    text = conf.fields_of(LayoutSpec.model_json_schema())
+def test_the_tables_of_a_layouts_fields_are_those_of_the_schema():
+    spec = importlib.util.spec_from_file_location("fields", DOCS / "fields.py")
+    fields = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fields)
+    page = fields.PAGE.read_text()
+    assert fields.written(page) == page, "run python docs/fields.py"
     for model in (LayoutSpec, Digit, Slot, Noise):
-        for field in model.model_fields:
-            assert f"| `{field}` |" in text
+        assert [field for field in model.model_fields if f"| `{field}` |" not in page] == []
+
+
+def test_a_bundled_layout_in_the_docs_is_the_file():
+    shown = [(page, text) for page in PAGES for text in YAML.findall((ROOT / page).read_text())]
+    named = [(page, name, text) for page, text in shown if (name := text.partition("\n")[0][6:]) in bundled_names()]
+    assert {name for _, name, _ in named} >= {"MNIST-III-10", "MNIST-boxes", "MNIST-III-10-heldout"}
+    assert [(page, name) for page, name, text in named if text.encode() != read_source(name)[0]] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_whole_without_sphinx(page):
+    """In a clone, a file that Sphinx includes is seen only as its path, so the text must name the file, too."""
+    text = (ROOT / page).read_text()
+    assert "{literalinclude}" not in text
+    included = re.findall(r"^```{include} (\S+)$", text, re.MULTILINE)
+    assert [path for path in included if f"`{path.removeprefix('../')}`" not in text] == []

@@ -246,7 +246,9 @@ class Noise(_Model):
     gaussian: Grey = Field(
         default=0.0, description="standard deviation of additive noise in an image, grey levels (0 to 128)"
     )
-    impulse: Share = Field(default=0.0, description="share of an image's pixels replaced by black or white (0 to 1)")
+    impulse: Share = Field(
+        default=0.0, description="share of an image's pixels replaced by black or white (salt and pepper), 0 to 1"
+    )
 
 
 class Window(_Model):
