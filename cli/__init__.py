@@ -130,7 +130,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as one line."""
-        click.echo(f"mnistcompose: {record.getMessage()}", err=True)
+        print(f"mnistcompose: {record.getMessage()}", file=sys.stderr)  # click.echo goes around a bar's sys.stderr
 
 
 def _show_notes() -> None:

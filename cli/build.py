@@ -130,10 +130,10 @@ def _images(found: "BuildPlan | BuildReport") -> str:
 
 def _report(folder: Path, report: "BuildReport") -> str:
     """Describe what a build made, in one line."""
-    rate = f", {report.images_per_second:,.0f} images/s" if report.made else ""
+    rate = f" ({report.startup_seconds:.1f} s to start, then {report.images_per_second:,.0f} images/s)"
     return (
-        f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, {report.seconds:.1f} s{rate}; "
-        f"shards: {report.made} made, {report.kept} kept"
+        f"{folder}: {_images(report)}, {report.bytes / 1e6:,.0f} MB, "
+        f"{report.seconds:.1f} s{rate if report.made else ''}; shards: {report.made} made, {report.kept} kept"
     )
 
 

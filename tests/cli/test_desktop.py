@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,33 @@ def until(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+
+
+NOTE = """
+import logging
+from mnistcompose.cli import _show_notes
+from mnistcompose.cli.shared import image_bar
+
+_show_notes()
+with image_bar("bar", 10) as advance:
+    advance(3)
+    logging.getLogger("mnistcompose.anything").info("a note")
+    advance(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_note_has_a_line_of_its_own_above_a_bar():
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", NOTE], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        with suppress(OSError):  # Linux's end of a terminal
+            while part := os.read(ours, 4096):
+                shown += part
+    finally:
+        assert process.wait(60) == 0
+        os.close(ours)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "mnistcompose: a note" in re.split(r"[\r\n]+", plain)
