@@ -10,7 +10,7 @@ import click
 from mnistcompose.errors import InputError
 
 from .options import complete_layouts, grid_options, models_option, split_list
-from .shared import cluster_options, on_cluster, print_table
+from .shared import cluster_options, fitted, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def _print(rows: "list[Row]", style: str | None) -> None:
         return
     print_table(list(COLUMNS), [[show(row) for show in COLUMNS.values()] for row in rows], texts=2, needed=5)
     if any(row.difference is not None for row in rows):
-        click.echo(NOTE)
+        click.echo(fitted(NOTE))
     if about_paper:
-        click.echo(about_paper)
+        click.echo(fitted(about_paper))
 
 
 NOTE = (
-    "Error with its standard deviation over run seeds: 9.14(07) is 9.14 with 0.07. Difference to the baseline in\n"
-    "percentage points with its 95 % confidence interval, paired over test images and run seeds; with a single seed\n"
+    "Error with its standard deviation over run seeds: 9.14(07) is 9.14 with 0.07. Difference to the baseline in "
+    "percentage points with its 95 % confidence interval, paired over test images and run seeds; with a single seed "
     "it covers the choice of test images only."
 )

@@ -1,5 +1,6 @@
 """`mnistcompose pairs`: episodes for neuro-symbolic addition."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -31,6 +32,8 @@ def pairs(split: str, digits: int, seed: int, kind: str, out: Path | None) -> No
 
     Images are given by their index in MNIST's training or test file.
     """
+    if out is None and sys.stdout.isatty():
+        raise click.UsageError("this is one long list: name a file with --out, or send the output to a program")
     from mnistcompose.digits.addition import addition_pairs
     from mnistcompose.storage.files import write_output
 

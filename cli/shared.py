@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +54,16 @@ def digits_options(command: Command) -> Command:
         ),
         click.option("--invert", is_flag=True, help="Exchange light and dark in the digit images."),
     )(with_source)
+
+
+def fitted(text: str, before: str = "") -> str:
+    """Put words before a text, and wrap it to the right of them on a terminal; elsewhere it stays one line."""
+    if not sys.stdout.isatty():
+        return before + text
+    width = max(get_terminal_size().columns, len(before) + 20)
+    indent = " " * len(before)
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return fill(text, width, initial_indent=before, subsequent_indent=indent, **whole)
 
 
 @contextmanager

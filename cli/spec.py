@@ -5,6 +5,7 @@ import json
 import click
 
 from .options import AS_JSON, complete_layouts
+from .shared import fitted
 
 
 @click.group()
@@ -26,7 +27,7 @@ def list_(as_json: bool) -> None:
         return
     width = max(map(len, names))
     for each in specs:
-        click.echo(f"{each.name:{width}} {each.description}")
+        click.echo(fitted(each.description, f"{each.name:{width}} "))
 
 
 @spec.command(short_help="Print a layout.")

@@ -45,7 +45,9 @@ def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, s
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "mnistcompose":
             raise
-        raise InputError(f"the studio needs {error.name}: pip install starlette uvicorn ruamel.yaml") from None
+        raise InputError(
+            f"the studio needs more packages: pip install starlette uvicorn ruamel.yaml ({error.name})"
+        ) from None
     from contextlib import ExitStack, suppress
     from secrets import token_urlsafe
 
@@ -53,6 +55,8 @@ def studio(spec: str | None, save: Path | None, port: int, opens: bool | None, s
     from mnistcompose.layout.names import bundled_names, folder_of, read_source
     from mnistcompose.layout.reading import parse_spec
 
+    if spec and here(spec).suffix in (".yaml", ".yml") and not here(spec).exists():
+        raise InputError(f"{spec}: no such file; mnistcompose studio --save {spec} begins a new layout there")
     content, name = read_source(spec) if spec else (_START.encode(), str(save or "layout"))
     opened = here(spec) if spec and spec not in bundled_names() else None
     file = save or opened

@@ -127,7 +127,7 @@ def building(folder: str) -> None:
 @click.argument("dataset", shell_complete=complete_layouts)
 @models_option("A3S", help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
-@click.option("-o", "--out", type=LocalPath(), help="Folder of the run. Default: runs/DATASET/MODEL-SEED.")
+@click.option("-o", "--out", type=LocalPath(), help="Folder of the run.  [default: runs/LAYOUT/MODEL-SEED]")
 @training_options
 @click.option("--tensorboard", type=LocalPath(), metavar="DIR", help="Folder for TensorBoard's event files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the stored run as JSON.")

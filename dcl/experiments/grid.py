@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from concurrent.futures import wait as futures_wait
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from itertools import product
 from multiprocessing import active_children, get_context, parent_process
@@ -143,8 +143,10 @@ def _store_failure(run: Run, path: Path, reason: str) -> Record:
     """Store a failed run, unless another process has stored its result by now."""
     if path.exists() and status_of(record := read_record(path)) != FAILED:
         return record
-    write_record(path, unfinished(run, FAILED, reason))
-    return read_record(path)
+    record = unfinished(run, FAILED, reason)
+    with suppress(BuildError):  # where nothing can be written, the reason is worth more than that it was not stored
+        write_record(path, record)
+    return record
 
 
 def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

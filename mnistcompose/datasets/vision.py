@@ -16,7 +16,7 @@ from ..arguments import here, whole
 from ..building.build import build as build_dataset
 from ..errors import InputError
 from ..layout.model import LayoutSpec
-from ..layout.names import as_spec
+from ..layout.names import as_spec, bundled_names
 from ..quantities import number_name
 from ..rendering.draws import ABSENT, MAX_SEED
 from ..storage.columns import arrays
@@ -44,7 +44,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         Folder that holds datasets; this one is in `root / name`, where `mnistcompose build NAME` puts it with
         `root="data"`.
     name
-        A layout, or the name or path of one.
+        A layout, the name or path of one, or the name of a dataset in `root`, whatever layout it was built from.
     train
         The training split, else the test split.
     transform, target_transform, transforms
@@ -99,12 +99,13 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         build: bool = False,
     ) -> None:
         super().__init__(root, transforms, transform, target_transform)
+        if train not in (True, False):
+            raise InputError(f"train = {train!r}; should be True or False; `split` takes a name")
         self.split: SplitName = split if split is not None else "train" if train else "test"
         self.train = self.split == "train"
         self.target_type = target_type
         self._target_types = _checked(target_type)
-        spec = as_spec(name)
-        self.folder = here(root) / spec.name
+        self.folder, spec = _find(here(root), name)
         manifest = _ensure(self.folder, spec, whole("seed", seed, 0, MAX_SEED), make=download or build)
         self._digit_classes = manifest.classes
         self._numbers = manifest.classes ** len(spec.slots)
@@ -171,6 +172,14 @@ def _checked(target_type: TargetType | Sequence[TargetType]) -> tuple[TargetType
     if not kinds:
         raise InputError("target_type = []; should have at least one type")
     return kinds
+
+
+def _find(root: Path, name: str | Path | LayoutSpec) -> tuple[Path, LayoutSpec]:
+    """Folder and layout of a dataset; a name that no bundled layout has may be that of a folder in `root`."""
+    if isinstance(name, str) and name not in bundled_names() and (root / name / MANIFEST).is_file():
+        return root / name, read_manifest(root / name).layout
+    spec = as_spec(name)
+    return root / spec.name, spec
 
 
 def _ensure(folder: Path, spec: LayoutSpec, seed: int, *, make: bool) -> Manifest:

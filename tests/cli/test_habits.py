@@ -5,14 +5,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mnistcompose.cli import cli
 from mnistcompose.cli.options import MODEL_NAMES
+from mnistcompose.cli.shared import fitted
 
 STORED = Path(__file__).parents[2] / "results" / "first"
 
@@ -164,3 +168,25 @@ def test_a_report_as_json_names_its_file(tmp_path):
     assert facts["file"] == str(out)
     assert facts["runs"] == len(list(STORED.glob("*/*.json")))
     assert out.read_text().startswith("<!doctype html>")
+
+
+WORDS = st.lists(st.text("abc-", min_size=1, max_size=30), min_size=1, max_size=30).map(" ".join)
+
+
+@given(WORDS, st.text("name", max_size=30), st.integers(20, 200))
+def test_a_text_is_wrapped_on_a_terminal_and_one_line_elsewhere(text, before, columns):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        assert fitted(text, before) == before + text
+        patch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+        lines = fitted(text, before).split("\n")
+    assert lines[0].startswith(before)
+    assert " ".join(line[len(before) :] for line in lines).split() == text.split()
+    longest = max(map(len, text.split()))
+    assert all(len(line) <= max(columns, len(before) + max(20, longest)) for line in lines)
+
+
+def test_pairs_do_not_fill_a_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, flush=lambda: None))
+    with pytest.raises(click.UsageError, match="--out"):
+        cli.main(["pairs"], standalone_mode=False)

@@ -116,8 +116,20 @@ def test_geometric_transforms_move_boxes_and_masks(root):
     assert torch.equal(mirrored_masks, masks.flip(-1))
 
 
+def test_the_name_of_a_dataset_in_the_root_will_do(root, tmp_path):
+    """Also if its folder has another name than its layout, or a bundled layout was built with other counts."""
+    assert mc.MNISTCompose(root, "small").folder == root / "small"
+    mc.build("MNIST-II-01", tmp_path / "mine", train=30, test=10)
+    assert len(mc.MNISTCompose(tmp_path, "mine", download=True)) == 30
+    mc.build("MNIST-II-02", tmp_path / "MNIST-II-01", train=30, test=10)
+    with pytest.raises(InputError, match="layout is"):
+        mc.MNISTCompose(tmp_path, "MNIST-II-01")
+
+
 def test_errors_say_what_would_be_right(root, layout, tmp_path):
     for wrong, message in (
+        (lambda: mc.MNISTCompose(root, layout, train="test"), "train = 'test'; should be True or False"),
+        (lambda: mc.MNISTCompose(root, "smal"), "neither a bundled dataset"),
         (lambda: mc.MNISTCompose(tmp_path, layout), "download=True builds it"),
         (lambda: mc.MNISTCompose(root, layout, target_type="box"), "'boxes'"),
         (lambda: mc.MNISTCompose(root, layout, target_type=[]), "at least one"),

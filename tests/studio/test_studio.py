@@ -427,6 +427,13 @@ def test_a_mistake_is_one_line(args, tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["binary.yaml"]
 
 
+def test_a_file_that_does_not_exist_leads_to_a_new_layout(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["studio", "new.yaml"])
+    assert "mnistcompose studio --save new.yaml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
 def test_a_missing_package_is_told(missing, tmp_path):
     code = f"import sys; sys.modules[{missing!r}] = None; from mnistcompose.cli import main; main(['studio'])"

@@ -53,6 +53,13 @@ def test_two_processes_on_one_folder_share_the_work(folder: Path, tmp_path: Path
     assert not list(tmp_path.rglob("*.lock"))
 
 
+def test_where_nothing_can_be_stored_the_cause_is_told(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    (run,) = runs_of(data, "baseline")
+    with pytest.raises(BuildError, match=r"cannot make the folder: Not a directory"):
+        run_grid([run], tmp_path / "out" / "runs")
+
+
 def test_what_another_process_does_comes_last(data: Dataset, tmp_path: Path) -> None:
     runs, ended = runs_of(data, "baseline", "A2", "B2"), []
     lock = (tmp_path / runs[0].file).with_suffix(".lock")
