@@ -62,8 +62,9 @@ def fitted(text: str, before: str = "") -> str:
         return before + text
     width = max(get_terminal_size().columns, len(before) + 20)
     indent = " " * len(before)
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return fill(text, width, initial_indent=before, subsequent_indent=indent, **whole)
+    return fill(
+        text, width, initial_indent=before, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 @contextmanager
