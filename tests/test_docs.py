@@ -105,13 +105,27 @@ def test_a_page_runs_as_it_is_written(page, folder):
         assert names["difference"].low <= difference <= names["difference"].high
 
 
-def test_the_script_that_writes_a_digit_set(tmp_path, monkeypatch):
+def test_the_scripts_that_write_digit_sets(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
+    from PIL import Image
+
     from mnistcompose import load_digits
 
     monkeypatch.chdir(tmp_path)
-    (script,) = re.findall(r"^```py\n(.*?)^```$", (DOCS / "howto/digits.md").read_text(), re.MULTILINE | re.DOTALL)
-    exec(compile(script, "docs/howto/digits.md", "exec"), {})
+    shown = load_digits("test")
+    for index in range(60):
+        file = Path(f"my-digits/{shown.labels[index]}/{index}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(shown.images[index]).save(file)
+    names = {}
+    for script in re.findall(r"^```py\n(.*?)^```$", (DOCS / "howto/digits.md").read_text(), re.MULTILINE | re.DOTALL):
+        exec(compile(script, "docs/howto/digits.md", "exec"), names)
+    mine = [load_digits(split, tmp_path / "my-set") for split in ("train", "test")]
+    found = sorted(
+        (image.tobytes(), label) for bank in mine for image, label in zip(bank.images, bank.labels, strict=True)
+    )
+    assert [len(bank.labels) for bank in mine] == [50, 10]
+    assert found == sorted((shown.images[index].tobytes(), shown.labels[index]) for index in range(60))
     banks = [load_digits(split, tmp_path / "scikit-digits") for split in ("train", "test")]
     assert [(len(bank.labels), bank.images.shape[1:], bank.classes) for bank in banks] == [
         (1500, (28, 28), 10),
