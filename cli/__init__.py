@@ -35,6 +35,7 @@ _COMMANDS = {
     "figure": ("figure", "Draw a figure of the paper from stored runs."),
     "network": ("network", "Print a network's layers, shapes and cost."),
 }
+_COMPLETION = 'eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"'
 _RESUMABLE = {"build", "train", "compare", "compare-images", "calibrate"}
 
 
@@ -69,7 +70,7 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog='Completion in bash: eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"; else see the docs.',
+    epilog=f"\b\nCompletion in bash (docs/reference/cli.md has zsh and fish):\n  {_COMPLETION}",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mnistcompose")
 def cli() -> None:

@@ -1,6 +1,7 @@
 """One run: a network trained on a dataset, measured and stored."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -213,4 +214,11 @@ def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
                     key, found, expected = f"{key}.{part}", found.get(part), expected.get(part)
                     break
         if found != expected:
-            raise InputError(f"{path}: was made with {key} = {found!r}, not {expected!r}; choose another output folder")
+            raise InputError(
+                f"{path}: was made with {key} = {_shown(found)}, not {_shown(expected)}; choose another output folder"
+            )
+
+
+def _shown(value: Any) -> str:
+    """A value as in code; of a digest, as much as tells two apart."""
+    return f"{value[:12]}..." if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)

@@ -69,7 +69,7 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
         return _read(path), text
     known = {name.upper(): name for name in bundled_names()}
     close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose spec list` shows the names"
+    hint = f"did you mean {known[close[0]]}?" if close else "`mnistcompose list` shows the names"
     raise InputError(f"{text!r} is neither a bundled dataset nor an existing file or folder; {hint}")
 
 

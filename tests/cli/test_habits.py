@@ -190,3 +190,16 @@ def test_pairs_do_not_fill_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, flush=lambda: None))
     with pytest.raises(click.UsageError, match="--out"):
         cli.main(["pairs"], standalone_mode=False)
+
+
+def test_the_line_for_completion_can_be_copied():
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    assert '  eval "$(_MNISTCOMPOSE_COMPLETE=bash_source mnistcompose)"\n' in shown
+
+
+def test_the_package_shows_its_public_names_only():
+    import mnistcompose
+
+    assert {name for name in dir(mnistcompose) if not name.startswith("__")} == set(mnistcompose.__all__) - {
+        "__version__"
+    }

@@ -91,7 +91,7 @@ def test_every_problem_of_a_file_is_told_at_once():
     [
         ("MNIST-III-1O", "MNIST-III-10"),
         ("mnist-iii-05", "MNIST-III-05"),
-        ("nothing", "spec list"),
+        ("nothing", "mnistcompose list"),
         ("./no.yaml", "No such"),
     ],
 )

@@ -25,7 +25,7 @@ from dcl.experiments.grid import grid, process_pool, run_grid
 from dcl.experiments.inference import Trained, error_by_position, load_trained, read_numbers, weigh
 from dcl.experiments.preprocessing import prepare, read_picture, resampling
 from dcl.experiments.registry import MODELS, check_model, make_network
-from dcl.experiments.run import Run, run_one
+from dcl.experiments.run import Run, refuse_other, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
 from dcl.reporting.statistics import holm, mean_and_std, paired_difference, sharing_sources
 from dcl.reporting.table import (
@@ -669,6 +669,14 @@ def test_a_model_is_measured_in_the_precision_that_it_was_trained_in(
     assert (
         f"; in {measured['precision']}, trained in bfloat16" in command("evaluate", "run", folder, "--device", "cpu")[1]
     )
+
+
+def test_a_digest_in_a_message_is_short_and_other_values_are_whole(tmp_path: Path) -> None:
+    stored, wanted = {"spec": "0" * 63 + "a", "model": "A2" * 40}, {"spec": "1" * 64, "model": "A3S"}
+    with pytest.raises(InputError, match=r"spec = 000000000000\.\.\., not 111111111111\.\.\.;"):
+        refuse_other(tmp_path, stored, wanted, ["spec"])
+    with pytest.raises(InputError, match=f"model = '{'A2' * 40}', not 'A3S';"):
+        refuse_other(tmp_path, stored, wanted, ["model"])
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict", "compare"])
