@@ -36,9 +36,12 @@ def _columns(made: Composed) -> Columns:
 class ComposedDigits(DigitsDataset):
     """The samples of a split, made on request; sample i has the same bytes as in a built dataset.
 
-    Samples are independent of each other, so shuffling has no benefit. Besides 'train' and 'test' there are 'fit' and
-    'validation', for model selection: both are composed of training digits, and share none. If the layout holds numbers
-    out, 'test_unseen' and 'validation_unseen' show these, in digits of 'test' and of 'validation'.
+    Samples are independent of each other, so shuffling has no benefit; with a large `length`, a `DataLoader` with
+    `shuffle=True` needs memory for all indices.
+
+    Besides 'train' and 'test' there are 'fit' and 'validation', for model selection: both are composed of training
+    digits, and share none. If the layout holds numbers out, 'test_unseen' and 'validation_unseen' show these, in digits
+    of 'test' and of 'validation'.
 
     Parameters
     ----------
