@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnistcompose.digits.bank import read_ahead
 from mnistcompose.digits.source import DigitSource
+from mnistcompose.rendering.crops import read_ahead
 
 from .options import complete_layouts
 from .shared import Location, cluster_options, digits_options, image_bar, on_cluster
@@ -73,7 +73,7 @@ def build(
     The images depend only on the layout, the digits, the seed and their index. Run the same command again to resume
     an interrupted build.
     """
-    read_ahead(digits)  # while the rest is imported
+    read_ahead(digits, "train", "test")  # while the rest is imported
     from mnistcompose.building.build import build_config
     from mnistcompose.building.config import make_config
     from mnistcompose.building.plan import plan_build

@@ -1,12 +1,12 @@
 """Source digits: a digit set, bundled (MNIST) or the user's own, and the images that each split may use."""
 
 import hashlib
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from threading import Thread
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..forking import ThreadLock
 from .finding import Part, SetFiles, find_set
 from .ink import dark_on_light
+from .kept import MAX_KEPT, Identity, keep, recall
 from .reading import MAX_CLASSES, Columns, read_part
 from .source import Digits, DigitSource, as_source
 
@@ -82,20 +83,31 @@ class _Set:
     @cached_property
     def fit(self) -> DigitBank | None:
         """All training images except those for validation."""
-        return self.train and _part(self.train, slice(-_held_out(self.train)))
+        return self.train and _part(self.train, slice(-_held_out(self.train)), "fit")
 
     @cached_property
     def validation(self) -> DigitBank | None:
         """The last training images."""
-        return self.train and _part(self.train, slice(-_held_out(self.train), None))
+        return self.train and _part(self.train, slice(-_held_out(self.train), None), "validation")
 
 
 def _held_out(bank: DigitBank) -> int:
     return len(bank.labels) // HELD_OUT
 
 
-def _part(bank: DigitBank, part: slice) -> DigitBank:
-    return replace(bank, images=bank.images[part], labels=bank.labels[part], boxes=bank.boxes[part])
+def _part(bank: DigitBank, part: slice, name: str) -> DigitBank:
+    own = replace(bank, images=bank.images[part], labels=bank.labels[part], boxes=bank.boxes[part])
+    if identity := identity_of(bank):
+        _identities[own] = (*identity, name)
+    return own
+
+
+_identities: WeakKeyDictionary[DigitBank, Identity] = WeakKeyDictionary()
+
+
+def identity_of(bank: DigitBank) -> Identity | None:
+    """What determines a bank that was read from files, so that `keep` can keep what is computed from it, or None."""
+    return _identities.get(bank)
 
 
 def load_digits(split: Split, folder: Digits = None) -> DigitBank:
@@ -136,16 +148,6 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     return bank
 
 
-def read_ahead(folder: Digits = None) -> None:
-    """Begin to read a digit set on a thread; `load_digits` waits for it, and raises the errors."""
-
-    def read() -> None:
-        with suppress(Exception):
-            _load(as_source(folder))
-
-    Thread(target=read, name="read_ahead", daemon=True).start()
-
-
 _lock = ThreadLock()  # threads that need the same set wait until one of them has read it
 
 
@@ -156,8 +158,54 @@ def _load(source: DigitSource) -> _Set:
 
 @lru_cache(maxsize=2)
 def _read_set(source: DigitSource) -> _Set:
-    """Read the files of a set, and check that they belong together."""
+    """Read the files of a set, or recall what they hold."""
     files = find_set(Path(source.folder) if source.folder else _BUNDLED)
+    identity = _identity(files, source)
+    kept = recall(identity) if identity else None
+    if kept:
+        parts, digest = _unpacked(files, kept)
+    else:
+        parts = _read_parts(files, source)
+        digest = _digest(parts)
+        if identity and identity == _identity(files, source):  # the files did not change meanwhile
+            keep(identity, [np.frombuffer(bytes.fromhex(digest), np.uint8), *_columns(parts)])
+    classes = _classes(files, {part: labels for part, (_, labels, _) in parts.items()}, source)
+    banks = {part: DigitBank(*columns, classes, digest) for part, columns in parts.items()}
+    if identity:
+        _identities.update({bank: (*identity, part) for part, bank in banks.items()})
+    return _Set(banks.get("train"), banks.get("test"), files)
+
+
+def _identity(files: SetFiles, source: DigitSource) -> Identity | None:
+    """All that determines what is read; None for files that are too large to be kept, or cannot be read."""
+    how = source.skip_blank, source.labels_from, source.invert, files.transposed, files.table
+    try:
+        if sum(path.stat().st_size for pair in files.parts.values() for path in pair) > MAX_KEPT:
+            return None
+        content = [f"{part} {_file_digest(path)}" for part, pair in files.parts.items() for path in pair]
+    except OSError:
+        return None
+    return str(how), *content
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _columns(parts: dict[Part, Columns]) -> Iterator[NDArray[Any]]:
+    for columns in parts.values():
+        yield from columns
+
+
+def _unpacked(files: SetFiles, kept: list[NDArray[Any]]) -> tuple[dict[Part, Columns], str]:
+    """Parts and digest of a set that was kept."""
+    digest, *columns = kept
+    return dict(zip(files.parts, zip(*[iter(columns)] * 3, strict=True), strict=True)), digest.tobytes().hex()
+
+
+def _read_parts(files: SetFiles, source: DigitSource) -> dict[Part, Columns]:
+    """Read the files of a set, and check that they belong together."""
     parts = {
         part: read_part(pair, source, transposed=files.transposed, table=files.table)
         for part, pair in files.parts.items()
@@ -165,21 +213,18 @@ def _read_set(source: DigitSource) -> _Set:
     if np.concatenate([dark_on_light(images) for images, _, _ in parts.values()]).mean() > _DARK:
         remedy = "leave out invert (--invert)" if source.invert else "invert the images (--invert)"
         raise InputError(f"{files.folder}: dark ink on light paper, but ink is the light part of an image: {remedy}")
-    classes = _classes(files, {part: labels for part, (_, labels, _) in parts.items()}, source)
     sizes = {part: images.shape[1:] for part, (images, _, _) in parts.items()}
     if len(set(sizes.values())) > 1:
         told = " and ".join(f"{width} x {height}" for height, width in sizes.values())
         raise InputError(f"{files.folder}: training and test images differ in size, {told} pixels")
-    digest = _digest(parts)
-    banks = {part: DigitBank(*columns, classes, digest) for part, columns in parts.items()}
-    return _Set(banks.get("train"), banks.get("test"), files)
+    return parts
 
 
 def _classes(files: SetFiles, labels: dict[Part, NDArray[np.uint8]], source: DigitSource) -> int:
     """Number of classes: one more than the highest training label, or test label where there is no training part."""
     first: Part = "train" if "train" in labels else "test"
     own, offset = labels[first], source.labels_from
-    classes, present = int(own.max()) + 1, len(np.unique(own))
+    classes, present = int(own.max()) + 1, np.count_nonzero(np.bincount(own))
     if classes > 2 * present + 10:  # some gaps are fine: EMNIST's letters start at 1, a small set may lack a few
         remedy = f"--labels-from {own.min() + offset} may help" if own.min() else "number them from 0"
         raise InputError(

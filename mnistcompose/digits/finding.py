@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..errors import InputError
 
 Part = Literal["train", "test"]
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """The files of one part of a digit set."""
 
     images: Path

@@ -11,6 +11,7 @@ import pytest
 
 from mnistcompose import InputError, load_digits
 from mnistcompose.digits import bank
+from mnistcompose.rendering.crops import read_ahead
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -31,7 +32,7 @@ def joined() -> None:
 
 
 def test_a_set_that_was_read_ahead_is_not_read_again(tmp_path: Path, monkeypatch):
-    bank.read_ahead(small_set(tmp_path))
+    read_ahead(small_set(tmp_path), "train")
     joined()
     monkeypatch.setattr(bank, "read_part", None)
     assert len(load_digits("train", tmp_path).labels) == 40
@@ -40,7 +41,7 @@ def test_a_set_that_was_read_ahead_is_not_read_again(tmp_path: Path, monkeypatch
 def test_what_fails_ahead_is_told_to_the_one_who_needs_it(tmp_path: Path, recwarn):
     small_set(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"no IDX file")
-    bank.read_ahead(tmp_path)
+    read_ahead(tmp_path, "train")
     joined()
     with pytest.raises(InputError, match="train-labels"):
         load_digits("train", tmp_path)

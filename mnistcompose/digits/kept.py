@@ -1,0 +1,100 @@
+"""Arrays computed from digit files, kept in the user's cache folder, so that the next process need not compute them.
+
+An entry is named by a hash of all that determines it, and begins with a hash of its arrays. One that is missing,
+damaged or unreadable counts as not kept, and where none can be written, none is: only time is lost.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from ..sources import hash_sources, sources_of
+
+MAX_KEPT = 1 << 28  # bytes of an entry
+_LEAST = 1 << 20  # bytes; to compute less takes hardly any time
+_TOTAL = 1 << 29  # bytes of all entries; those that were used last stay
+
+Identity = tuple[str, ...]
+Arrays = Sequence[NDArray[Any]]
+
+
+def recall(identity: Identity) -> list[NDArray[Any]] | None:
+    """Return the arrays that were kept, which cannot be written to, or None.
+
+    They are read into memory: a mapped file could be cut off by another process, which would end this one.
+    """
+    try:
+        path = _entry(identity)
+        with path.open("rb") as file:
+            size, seal = os.fstat(file.fileno()).st_size, file.read(hashlib.sha256().digest_size)
+            arrays = []
+            while file.tell() < size <= 2 * MAX_KEPT:
+                arrays.append(np.load(file, allow_pickle=False))
+    except Exception:  # what is damaged can make numpy raise anything
+        return None
+    if _seal(arrays) != seal:
+        return None
+    with suppress(OSError):
+        os.utime(path)  # it was used
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
+
+
+def keep(identity: Identity, arrays: Arrays) -> None:
+    """Keep arrays, if they are worth it and the folder can be written to; remove what was not used for long."""
+    if not _LEAST <= sum(array.nbytes for array in arrays) <= MAX_KEPT:
+        return
+    with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+        path = _entry(identity)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(_seal(arrays))
+                for array in arrays:
+                    np.save(file, array, allow_pickle=False)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _make_room(path.parent)
+
+
+def _seal(arrays: Arrays) -> bytes:
+    """SHA-256 of types, shapes and content; the arrays are C-contiguous."""
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype.str} {array.shape}\n".encode())
+        state.update(array.reshape(-1).view(np.uint8).data)
+    return state.digest()
+
+
+def _make_room(folder: Path) -> None:
+    """Remove entries, and what writers that were killed have left, except those used last."""
+    total = 0
+    for _, size, path in sorted(((at := each.stat()).st_mtime, at.st_size, each) for each in folder.iterdir())[::-1]:
+        total += size
+        if total > _TOTAL:
+            path.unlink(missing_ok=True)
+
+
+def _entry(identity: Identity) -> Path:
+    """File of an entry: in `digits` in MNISTCOMPOSE_CACHE or the user's cache."""
+    given = os.environ.get("MNISTCOMPOSE_CACHE")
+    base = Path(given) if given else user_cache_path("mnistcompose")
+    return base / "digits" / hashlib.sha256("\n".join((_code(), *identity)).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Hash of the code that computes what is kept."""
+    return hash_sources(sources_of("digits", "rendering"))
