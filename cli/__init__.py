@@ -83,6 +83,7 @@ def main(args: list[str] | None = None) -> Any:
     Bad input exits with code 2, a failure with 1, Ctrl-C with 130 and SIGTERM with 143, each with one line on stderr.
     An interrupted command leaves its files as a failure does.
     """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else all installed packages are searched
     atexit.register(gc.freeze)  # else the exiting interpreter searches all that was imported for cycles: 0.2 s
     _prepare_output()
     with suppress(ValueError):  # not in the main thread: the caller handles signals

@@ -10,7 +10,7 @@ from mnistcompose.digits.source import DigitSource
 from mnistcompose.rendering.crops import read_ahead
 
 from .options import complete_layouts
-from .shared import Location, cluster_options, digits_options, image_bar, on_cluster
+from .shared import Location, cluster_options, digits_options, image_bar, on_cluster, preparing
 
 if TYPE_CHECKING:
     from mnistcompose.building.build import BuildReport
@@ -73,32 +73,33 @@ def build(
     The images depend only on the layout, the digits, the seed and their index. Run the same command again to resume
     an interrupted build.
     """
-    read_ahead(digits, "train", "test")  # while the rest is imported
-    from mnistcompose.building.build import build_config
-    from mnistcompose.building.config import make_config
-    from mnistcompose.building.plan import plan_build
-    from mnistcompose.errors import InputError
-    from mnistcompose.layout.names import load_spec, spec_names
+    with preparing():
+        read_ahead(digits, "train", "test")  # while the rest is imported
+        from mnistcompose.building.build import build_config
+        from mnistcompose.building.config import make_config
+        from mnistcompose.building.plan import plan_build
+        from mnistcompose.errors import InputError
+        from mnistcompose.layout.names import load_spec, spec_names
 
-    if bool(layouts) == every:
-        raise click.UsageError("give the names of datasets or layout files, or --all")
-    specs = [load_spec(name) for name in (spec_names() if every else layouts)]
-    names = [spec.name for spec in specs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
-    configs = [
-        make_config(
-            spec,
-            seed=seed,
-            train=train,
-            test=test,
-            shard_size=shard_size,
-            digits=digits,
-            compression=compression,
-            masks=masks,
-        )
-        for spec in specs
-    ]
+        if bool(layouts) == every:
+            raise click.UsageError("give the names of datasets or layout files, or --all")
+        specs = [load_spec(name) for name in (spec_names() if every else layouts)]
+        names = [spec.name for spec in specs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
+        configs = [
+            make_config(
+                spec,
+                seed=seed,
+                train=train,
+                test=test,
+                shard_size=shard_size,
+                digits=digits,
+                compression=compression,
+                masks=masks,
+            )
+            for spec in specs
+        ]
     if dry_run:
         for config in configs:
             name, plan = config.spec.name, plan_build(config)

@@ -1,5 +1,6 @@
 """Options, tables and the progress bar that several commands share."""
 
+import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,17 @@ def fitted(text: str, before: str = "") -> str:
     return fill(
         text, width, initial_indent=before, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Import and prepare without a search for cycles: what is imported stays, and is not searched later either."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ A folder is a `pathlib.Path`; from a URL such as `s3://bucket/data`, universal_p
 import os
 from pathlib import Path
 from typing import cast
-from urllib.request import url2pathname
 
 from platformdirs import user_cache_path
 
@@ -37,6 +36,8 @@ def locate(where: str | Path) -> Path:
         host, slash, place = rest.partition("/")
         if host.lower() not in ("", "localhost") or not slash:
             raise InputError(f"{where}: a file's URL is file:///folder or file://localhost/folder, on this machine")
+        from urllib.request import url2pathname  # only where used: slow to import, with all of http and ssl
+
         return here(url2pathname(slash + place))
     try:
         from upath import UPath

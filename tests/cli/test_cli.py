@@ -1,4 +1,6 @@
+import gc
 import json
+import os
 import re
 import subprocess
 import sys
@@ -6,15 +8,19 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mnistcompose.cli import cli
 from mnistcompose.cli.shared import print_table
 from mnistcompose.layout.names import extra_names, spec_names
 
 MNISTCOMPOSE = Path(sysconfig.get_path("scripts")) / "mnistcompose"
 
 
-def run(*args, cwd=None):
-    return subprocess.run([MNISTCOMPOSE, *args], capture_output=True, text=True, cwd=cwd, timeout=300)
+def run(*args, cwd=None, **environment):
+    return subprocess.run(
+        [MNISTCOMPOSE, *args], capture_output=True, text=True, cwd=cwd, timeout=300, env={**os.environ, **environment}
+    )
 
 
 def test_help_lists_every_command_and_each_has_help(tmp_path):
@@ -34,6 +40,23 @@ def test_heavy_packages_are_imported_only_where_used(statement, tmp_path):
     code = f"import sys; {statement}; print({heavy} & set(sys.modules) or '')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert result.stdout.strip() == ""
+
+
+def test_a_command_loads_no_plugin_of_another_package(tmp_path):
+    info = tmp_path / "plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pydantic]\nplugin = plugin_of_another_package\n")
+    (tmp_path / "plugin_of_another_package.py").write_text("print('loaded')\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    assert "loaded" not in run("spec", "show", "MNIST-II-01", cwd=tmp_path, PYTHONPATH=path).stdout
+
+
+@pytest.mark.parametrize("arguments", [["MNIST-II-01", "--dry-run"], ["no such layout"], []])
+def test_a_build_leaves_the_garbage_collector_as_it_was(arguments):
+    assert gc.isenabled()
+    CliRunner().invoke(cli, ["build", *arguments])
+    assert gc.isenabled()
 
 
 def test_the_generator_needs_no_torch(tmp_path):
