@@ -110,7 +110,7 @@ def test_a_damaged_cache_is_compiled_again_and_mended(compiled, tmp_path, name, 
     package, filled = compiled
     folder = tmp_path / "cache"
     shutil.copytree(filled, folder)
-    damaged = [path for path in folder.rglob(name) if "pack" in path.name]
+    damaged = [path for path in folder.rglob(name) if "compose" in path.name]
     assert damaged
     for path in damaged:
         path.write_bytes(content)
