@@ -99,6 +99,28 @@ def test_a_process_that_has_loaded_machine_code_can_still_compile(compiled, tmp_
     assert call(package, code=THEN_COMPILED, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == 1
 
 
+COLLECTED = (
+    CODE
+    + """
+import gc
+from mnistcompose.rendering.kernel import compose
+try:
+    compose.compile("no signature")
+except Exception:
+    pass
+assert gc.isenabled()
+gc.disable()
+module.render(bank, spec, draw(spec, "test", 0, 3, 0, bank))
+assert not gc.isenabled()
+"""
+)
+
+
+def test_the_garbage_collector_is_left_as_it_was(compiled):
+    package, cache = compiled
+    call(package, code=COLLECTED, NUMBA_CACHE_DIR=str(cache))
+
+
 def test_nothing_is_kept_next_to_the_sources(compiled):
     package, cache = compiled
     assert not list(package.rglob("*.nb[ci]"))
