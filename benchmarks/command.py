@@ -2,10 +2,11 @@
 
     python benchmarks/command.py
 
-Every call is a process of its own. `mnistcompose build` of one dataset is a second call, with its machine code cached.
-Next to it, in turns: the same work with OpenCV (`benchmarks/opencv.py`) in one and in two processes, `--help`, and
-Python alone. Then a first call, with an empty cache of machine code. On a machine that others share, the processor
-time says more than the wall time.
+Every call is a process of its own, with the bytecode of all modules cached, as after an installation. `mnistcompose
+build` of one dataset is a second call, with its machine code and digits cached. Next to it, in turns: the same work
+with OpenCV (`benchmarks/opencv.py`) in one and in two processes, `--help`, and Python alone. Then a first call, with
+empty caches of machine code and digits. On a machine that others share, the processor time says more than the wall
+time.
 """
 
 import json
@@ -41,7 +42,7 @@ def call(*arguments: str, **environment: str) -> tuple[Call, str]:
     begun = perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", **environment},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -77,7 +78,7 @@ def middle(calls: list[Call], of: str) -> float:
 @click.command()
 @click.option("--layout", default="MNIST-III-10", show_default=True)
 @click.option("--rounds", default=7, show_default=True)
-@click.option("--first-calls", default=1, show_default=True, help="Calls with an empty cache of machine code.")
+@click.option("--first-calls", default=1, show_default=True, help="Calls with empty caches.")
 @click.option("--place", type=click.Path(path_type=Path), help="Folder to write in.  [default: a temporary one]")
 @click.option("--out", type=click.Path(path_type=Path), default="results/benchmarks/command.json", show_default=True)
 def main(layout: str, rounds: int, first_calls: int, place: Path | None, out: Path) -> None:
@@ -97,7 +98,12 @@ def main(layout: str, rounds: int, first_calls: int, place: Path | None, out: Pa
             for number, (who, contestant) in enumerate(contestants.items()):
                 calls[who].append(contestant(f"{turn}-{number}"))
         calls[FIRST] = [
-            build(layout, folder / f"first-{turn}", NUMBA_CACHE_DIR=str(folder / f"code-{turn}"))
+            build(
+                layout,
+                folder / f"first-{turn}",
+                NUMBA_CACHE_DIR=str(folder / f"code-{turn}"),
+                MNISTCOMPOSE_CACHE=str(folder / f"kept-{turn}"),
+            )
             for turn in range(first_calls)
         ]
     console, ours = Console(), calls[OURS]
