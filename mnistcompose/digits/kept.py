@@ -39,9 +39,9 @@ def recall(identity: Identity) -> list[NDArray[Any]] | None:
             arrays = []
             while file.tell() < size <= 2 * MAX_KEPT:
                 arrays.append(np.load(file, allow_pickle=False))
+        if _seal(arrays) != seal:
+            return None
     except Exception:  # what is damaged can make numpy raise anything
-        return None
-    if _seal(arrays) != seal:
         return None
     with suppress(OSError):
         os.utime(path)  # it was used
@@ -52,11 +52,13 @@ def recall(identity: Identity) -> list[NDArray[Any]] | None:
 
 def keep(identity: Identity, arrays: Arrays) -> None:
     """Keep arrays, if they are worth it and the folder can be written to; remove what was not used for long."""
-    if not _LEAST <= sum(array.nbytes for array in arrays) <= MAX_KEPT:
+    size = sum(array.nbytes for array in arrays)
+    if not _LEAST <= size <= MAX_KEPT:
         return
     with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
         path = _entry(identity)
         path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path.parent, size)
         temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}")
         try:
             with temporary.open("xb") as file:
@@ -66,7 +68,6 @@ def keep(identity: Identity, arrays: Arrays) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _make_room(path.parent)
 
 
 def _seal(arrays: Arrays) -> bytes:
@@ -78,12 +79,12 @@ def _seal(arrays: Arrays) -> bytes:
     return state.digest()
 
 
-def _make_room(folder: Path) -> None:
-    """Remove entries, and what writers that were killed have left, except those used last."""
-    total = 0
-    for _, size, path in sorted(((at := each.stat()).st_mtime, at.st_size, each) for each in folder.iterdir())[::-1]:
-        total += size
-        if total > _TOTAL:
+def _make_room(folder: Path, size: int) -> None:
+    """Remove entries, and what writers that were killed have left, so that a new one fits next to those used last."""
+    found = [(each.stat(), each) for each in folder.iterdir()]
+    for status, path in sorted(found, key=lambda pair: pair[0].st_mtime, reverse=True):
+        size += status.st_size
+        if size > _TOTAL:
             path.unlink(missing_ok=True)
 
 
