@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..arguments import whole
 from ..errors import InputError
 from ..forking import ThreadLock
+from .disk_cache import MAX_ENTRY, Identity, load_cached, store_cached
 from .finding import Part, SetFiles, find_set
 from .ink import dark_on_light
-from .kept import MAX_KEPT, Identity, keep, recall
 from .reading import MAX_CLASSES, Columns, read_part
 from .source import Digits, DigitSource, as_source
 
@@ -106,7 +106,7 @@ _identities: WeakKeyDictionary[DigitBank, Identity] = WeakKeyDictionary()
 
 
 def identity_of(bank: DigitBank) -> Identity | None:
-    """What determines a bank that was read from files, so that `keep` can keep what is computed from it, or None."""
+    """What determines a bank that was read from files, by which what is computed from it is cached; or None."""
     return _identities.get(bank)
 
 
@@ -158,17 +158,17 @@ def _load(source: DigitSource) -> _Set:
 
 @lru_cache(maxsize=2)
 def _read_set(source: DigitSource) -> _Set:
-    """Read the files of a set, or recall what they hold."""
+    """Read the files of a set, or load what the cache holds of them."""
     files = find_set(Path(source.folder) if source.folder else _BUNDLED)
     identity = _identity(files, source)
-    kept = recall(identity) if identity else None
+    kept = load_cached(identity) if identity else None
     if kept:
         parts, digest = _unpacked(files, kept)
     else:
         parts = _read_parts(files, source)
         digest = _digest(parts)
         if identity and identity == _identity(files, source):  # the files did not change meanwhile
-            keep(identity, [np.frombuffer(bytes.fromhex(digest), np.uint8), *_columns(parts)])
+            store_cached(identity, [np.frombuffer(bytes.fromhex(digest), np.uint8), *_columns(parts)])
     classes = _classes(files, {part: labels for part, (_, labels, _) in parts.items()}, source)
     banks = {part: DigitBank(*columns, classes, digest) for part, columns in parts.items()}
     if identity:
@@ -180,7 +180,7 @@ def _identity(files: SetFiles, source: DigitSource) -> Identity | None:
     """All that determines what is read; None for files that are too large to be kept, or cannot be read."""
     how = source.skip_blank, source.labels_from, source.invert, files.transposed, files.table
     try:
-        if sum(path.stat().st_size for pair in files.parts.values() for path in pair) > MAX_KEPT:
+        if sum(path.stat().st_size for pair in files.parts.values() for path in pair) > MAX_ENTRY:
             return None
         content = [f"{part} {_file_digest(path)}" for part, pair in files.parts.items() for path in pair]
     except OSError:

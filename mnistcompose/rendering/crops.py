@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank, Split, identity_of, load_digits
-from ..digits.kept import keep, recall
+from ..digits.disk_cache import load_cached, store_cached
 from ..digits.source import Digits
 from ..forking import ThreadLock
 
@@ -32,10 +32,10 @@ def crops(bank: DigitBank) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     with _lock:
         if bank not in _packed:
             identity = identity_of(bank)
-            kept = recall(("crops", *identity)) if identity else None
+            kept = load_cached(("crops", *identity)) if identity else None
             pixels, starts = kept or _pack(bank)
             if identity and not kept:
-                keep(("crops", *identity), (pixels, starts))
+                store_cached(("crops", *identity), (pixels, starts))
             _packed[bank] = pixels, starts
         return _packed[bank]
 

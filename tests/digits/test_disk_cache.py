@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from idx_files import digits, write
 
 from mnistcompose import DigitSource, load_digits
-from mnistcompose.digits import bank, kept
+from mnistcompose.digits import bank, disk_cache
 from mnistcompose.rendering.crops import crops
 
 A_FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -25,7 +25,7 @@ A_FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache that takes small entries."""
     monkeypatch.setenv("MNISTCOMPOSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kept, "_LEAST", 0)
+    monkeypatch.setattr(disk_cache, "_LEAST", 0)
     return tmp_path / "cache" / "digits"
 
 
@@ -72,18 +72,18 @@ def equal(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
 @A_FEW
 @given(several)
 def test_what_was_kept_is_recalled(own):
-    kept.keep(("a", "b"), own)
-    found = kept.recall(("a", "b"))
+    disk_cache.store_cached(("a", "b"), own)
+    found = disk_cache.load_cached(("a", "b"))
     assert found is not None
     assert equal(found, own)
     assert not any(array.flags.writeable for array in found)
-    assert kept.recall(("a b",)) is None
+    assert disk_cache.load_cached(("a b",)) is None
 
 
 @A_FEW
 @given(several, st.data())
 def test_a_damaged_entry_never_gives_other_arrays(folder, own, data):
-    kept.keep(("x",), own)
+    disk_cache.store_cached(("x",), own)
     (path,) = files(folder)
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
@@ -97,27 +97,27 @@ def test_a_damaged_entry_never_gives_other_arrays(folder, own, data):
         case "empty":
             content.clear()
     path.write_bytes(content)
-    found = kept.recall(("x",))
+    found = disk_cache.load_cached(("x",))
     assert found is None or equal(found, own)
-    kept.keep(("x",), own)
-    assert equal(kept.recall(("x",)), own)
+    disk_cache.store_cached(("x",), own)
+    assert equal(disk_cache.load_cached(("x",)), own)
 
 
 def test_entries_that_were_not_used_for_longest_are_removed(folder, monkeypatch):
-    monkeypatch.setattr(kept, "_TOTAL", 3500)
+    monkeypatch.setattr(disk_cache, "_TOTAL", 3500)
     for number in range(3):
-        kept.keep((str(number),), [np.full(900, number, np.uint8)])
+        disk_cache.store_cached((str(number),), [np.full(900, number, np.uint8)])
         for path in files(folder):
             os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 10**9))
-    assert kept.recall(("0",))  # now the newest
-    kept.keep(("3",), [np.full(900, 3, np.uint8)])
-    assert [kept.recall((str(number),)) is not None for number in range(4)] == [True, False, True, True]
+    assert disk_cache.load_cached(("0",))  # now the newest
+    disk_cache.store_cached(("3",), [np.full(900, 3, np.uint8)])
+    assert [disk_cache.load_cached((str(number),)) is not None for number in range(4)] == [True, False, True, True]
 
 
-@pytest.mark.parametrize("most", [("_LEAST", 1 << 10), ("MAX_KEPT", 50)])
+@pytest.mark.parametrize("most", [("_LEAST", 1 << 10), ("MAX_ENTRY", 50)])
 def test_what_is_too_small_or_too_large_is_not_kept(folder, monkeypatch, most):
-    monkeypatch.setattr(kept, *most)
-    kept.keep(("x",), [np.zeros(100, np.uint8)])
+    monkeypatch.setattr(disk_cache, *most)
+    disk_cache.store_cached(("x",), [np.zeros(100, np.uint8)])
     assert not files(folder)
 
 
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_no_part_of_an_entry(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", fails)
-    kept.keep(("x",), [np.zeros(100, np.uint8)])
+    disk_cache.store_cached(("x",), [np.zeros(100, np.uint8)])
     assert not files(folder)
 
 
@@ -143,13 +143,13 @@ def test_writers_and_readers_of_one_entry_do_not_disturb_each_other():
 
     def turn(number: int) -> bool:
         if number % 2:
-            kept.keep(("x",), own)
-        found = kept.recall(("x",))
+            disk_cache.store_cached(("x",), own)
+        found = disk_cache.load_cached(("x",))
         return found is None or equal(found, own)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(turn, range(200)))
-    assert equal(kept.recall(("x",)), own)
+    assert equal(disk_cache.load_cached(("x",)), own)
 
 
 # --- digit sets -------------------------------------------------------------------------------------------------------

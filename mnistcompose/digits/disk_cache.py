@@ -1,4 +1,4 @@
-"""Arrays computed from digit files, kept in the user's cache folder, so that the next process need not compute them.
+"""Arrays computed from digit files, cached in the user's cache folder, so that the next process need not compute them.
 
 An entry is named by a hash of all that determines it, and begins with a hash of its arrays. One that is missing,
 damaged or unreadable counts as not kept, and where none can be written, none is: only time is lost.
@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 
 from ..sources import hash_sources, sources_of
 
-MAX_KEPT = 1 << 28  # bytes of an entry
+MAX_ENTRY = 1 << 28  # bytes of an entry
 _LEAST = 1 << 20  # bytes; to compute less takes hardly any time
 _TOTAL = 1 << 29  # bytes of all entries; those that were used last stay
 
@@ -27,7 +27,7 @@ Identity = tuple[str, ...]
 Arrays = Sequence[NDArray[Any]]
 
 
-def recall(identity: Identity) -> list[NDArray[Any]] | None:
+def load_cached(identity: Identity) -> list[NDArray[Any]] | None:
     """Return the arrays that were kept, which cannot be written to, or None.
 
     They are read into memory: a mapped file could be cut off by another process, which would end this one.
@@ -37,7 +37,7 @@ def recall(identity: Identity) -> list[NDArray[Any]] | None:
         with path.open("rb") as file:
             size, seal = os.fstat(file.fileno()).st_size, file.read(hashlib.sha256().digest_size)
             arrays = []
-            while file.tell() < size <= 2 * MAX_KEPT:
+            while file.tell() < size <= 2 * MAX_ENTRY:
                 arrays.append(np.load(file, allow_pickle=False))
         if _seal(arrays) != seal:
             return None
@@ -50,10 +50,10 @@ def recall(identity: Identity) -> list[NDArray[Any]] | None:
     return arrays
 
 
-def keep(identity: Identity, arrays: Arrays) -> None:
+def store_cached(identity: Identity, arrays: Arrays) -> None:
     """Keep arrays, if they are worth it and the folder can be written to; remove what was not used for long."""
     size = sum(array.nbytes for array in arrays)
-    if not _LEAST <= size <= MAX_KEPT:
+    if not _LEAST <= size <= MAX_ENTRY:
         return
     with suppress(OSError, RuntimeError):  # RuntimeError: there is no home
         path = _entry(identity)
