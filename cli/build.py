@@ -9,7 +9,7 @@ import click
 from mnistcompose.digits.source import DigitSource
 from mnistcompose.rendering.crops import read_ahead
 
-from .options import complete_layouts
+from .options import complete_layouts, workers_option
 from .shared import Location, cluster_options, digits_options, image_bar, on_cluster, preparing
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--shard-size", default=10_000, show_default=True, metavar="N", help="Images per file, a multiple of 1000."
 )
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Shards made at once.  [default: cores + 2]")
+@workers_option("Shards made at once.  [default: cores + 2]")
 @digits_options
 @click.option(
     "--compression",

@@ -8,7 +8,7 @@ import click
 
 from mnistcompose.errors import BuildError, InputError
 
-from .options import DEVICE, EPOCHS, JOBS, out_option
+from .options import DEVICE, EPOCHS, WORKERS, out_option
 from .train import need_torch, watching
 
 
@@ -28,7 +28,7 @@ from .train import need_torch, watching
 @EPOCHS
 @click.option("--seed", type=click.IntRange(0), default=100, show_default=True, help="Run seed.")
 @click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True, help="Seed of the dataset.")
-@JOBS
+@WORKERS
 @DEVICE
 @out_option("results/calibration")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -41,7 +41,7 @@ def calibrate(
     epochs: int,
     seed: int,
     data_seed: int,
-    jobs: int,
+    workers: int,
     device: str,
     out: Path,
     as_json: bool,
@@ -70,7 +70,7 @@ def calibrate(
         records = run_grid(
             runs,
             out,
-            pool=partial(process_pool, jobs) if jobs > 1 else None,
+            pool=partial(process_pool, workers) if workers > 1 else None,
             on_epoch=lambda run, history: show(run.dataset.name, epochs, history),
         )
     for run, record in zip(runs, records, strict=True):

@@ -61,7 +61,7 @@ def compare(
     first_seed: int,
     out: Path,
     keep: bool,
-    jobs: int,
+    workers: int,
     scheduler: str | None,
     tls_ca: Path | None,
     tls_cert: Path | None,
@@ -93,7 +93,7 @@ def compare(
 
     if datasets and every:
         raise click.UsageError("give either datasets or --all")
-    if scheduler and jobs > 1:
+    if scheduler and workers > 1:
         raise click.UsageError("give either --workers or --scheduler")
     for name in models:
         check_model(name)
@@ -121,8 +121,8 @@ def compare(
             on_cluster(scheduler, tls_ca, tls_cert, tls_key, resources) as (distant, _),
         ):
             pool: Pool | None = None
-            if jobs > 1:
-                pool = partial(process_pool, jobs)
+            if workers > 1:
+                pool = partial(process_pool, workers)
             elif distant is not None:
                 pool = partial(_borrowed, distant)
 

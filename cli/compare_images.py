@@ -56,7 +56,7 @@ def compare_images(
     validate: bool,
     out: Path,
     keep: bool,
-    jobs: int,
+    workers: int,
     device: str,
     bfloat16: bool,
     progress: bool | None,
@@ -106,7 +106,7 @@ def compare_images(
     labels = {run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)}
     records = []
     with watching(progress) as show:
-        pool = partial(process_pool, jobs) if jobs > 1 else None
+        pool = partial(process_pool, workers) if workers > 1 else None
 
         def on_epoch(run: "Run", history: "History") -> None:
             show(labels[run.file], run.epochs, history)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import AS_JSON, complete_built, split_list
+from .options import AS_JSON, complete_built, split_list, workers_option
 from .shared import Location, image_bar
 
 if TYPE_CHECKING:
@@ -38,10 +38,18 @@ if TYPE_CHECKING:
     metavar="N",
     help="Samples per tar of webdataset.  [default: at least 16 tars per split, of 10000 or fewer]",
 )
+@workers_option("Shards encoded at once, in processes where that takes long.  [default: cores]")
 @click.option("--force", is_flag=True, help="Replace an existing export.")
 @AS_JSON
 def export(
-    folder: Path, kind: str, out: str | None, splits: tuple[str, ...], per_tar: int | None, force: bool, as_json: bool
+    folder: Path,
+    kind: str,
+    out: str | None,
+    splits: tuple[str, ...],
+    per_tar: int | None,
+    workers: int | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write the dataset in DIR in another format, with a dataset card (README.md) and Croissant metadata.
 
@@ -49,6 +57,7 @@ def export(
     """
     from dataclasses import asdict
 
+    from mnistcompose.building.executors import cores
     from mnistcompose.exporting import export as exporter
     from mnistcompose.storage.location import is_local
     from mnistcompose.storage.manifest import read_manifest
@@ -64,6 +73,7 @@ def export(
             kind,  # type: ignore[arg-type]  # click has checked it
             splits=splits or None,  # type: ignore[arg-type]
             per_tar=per_tar,
+            workers=workers or cores(),
             force=force,
             progress=advance,
         )

@@ -32,15 +32,14 @@ BFLOAT16 = click.option(
 PROGRESS = click.option(
     "--progress/--no-progress", default=None, help="Print every epoch to stderr. Default: on a terminal."
 )
-JOBS = click.option(
-    "--workers",
-    "--jobs",
-    "jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Runs at once; they share the cores.",
-)
+
+
+def workers_option(help: str, **settings: Any) -> Callable[[Command], Command]:  # noqa: A002
+    """Make the option --workers, or --jobs: how much is done at once."""
+    return click.option("--workers", "--jobs", "workers", type=click.IntRange(1), metavar="N", help=help, **settings)
+
+
+WORKERS = workers_option("Runs at once; they share the cores.", default=1, show_default=True)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 EPOCHS = click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Number of epochs.")
 
@@ -107,7 +106,7 @@ def grid_options(out: str) -> Callable[[Command], Command]:
         click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="First run seed."),
         out_option(out),
         click.option("--keep", is_flag=True, help="Keep the weights of every run."),
-        JOBS,
+        WORKERS,
         click.option("--json", "style", flag_value="json", help="Print JSON: every number, unrounded."),
         click.option("--csv", "style", flag_value="csv", help="Print CSV: every number, unrounded."),
         click.option("--markdown", "style", flag_value="markdown", help="Print a Markdown table."),

@@ -7,7 +7,7 @@ import click
 
 from mnistcompose.digits.source import DigitSource
 
-from .options import complete_built
+from .options import complete_built, workers_option
 from .shared import Location, digits_options, image_bar
 
 
@@ -31,8 +31,11 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
     help="Render N samples again, and compare every pixel and label.",
 )
 @digits_options
+@workers_option("Shards checked at once.  [default: cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per dataset.")
-def verify(folders: tuple[Path, ...], render: int | None, digits: DigitSource, as_json: bool) -> None:
+def verify(
+    folders: tuple[Path, ...], render: int | None, digits: DigitSource, workers: int | None, as_json: bool
+) -> None:
     """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
 
     A bundled dataset of seed 0 is also compared with its published digests.
@@ -44,7 +47,7 @@ def verify(folders: tuple[Path, ...], render: int | None, digits: DigitSource, a
     good = True
     for folder in folders:
         with image_bar(str(folder), None) as advance:
-            report = verification.verify(folder, rerender=render, digits=digits, progress=advance)
+            report = verification.verify(folder, rerender=render, digits=digits, workers=workers, progress=advance)
         good &= report.ok
         if as_json:
             click.echo(json.dumps({"ok": report.ok, **asdict(report), "root": str(report.root)}))

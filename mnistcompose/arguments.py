@@ -54,6 +54,17 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     return number
 
 
+def at_once(workers: Any, default: int) -> int:
+    """Convert an argument `workers`, how much is done at once, to int; None means the default.
+
+    Raises
+    ------
+    InputError
+        It is not a whole number from 1 on.
+    """
+    return default if workers is None else whole("workers", workers, 1)
+
+
 def positions(index: slice | ArrayLike, length: int) -> NDArray[np.int64]:
     """Convert an index of the first axis, as NumPy and torch know it, to positions from 0.
 

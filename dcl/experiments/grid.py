@@ -1,21 +1,18 @@
 """A grid of (dataset, model, seed) runs, each of which is stored as it ends."""
 
-import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from concurrent.futures import wait as futures_wait
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from functools import partial
 from itertools import product
-from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from signal import SIG_DFL, SIGINT, signal
-from threading import Thread
 from typing import Any
 
 import torch
 
+from mnistcompose.building import processes
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.storage.locks import LockedError
 
@@ -158,31 +155,9 @@ def _check_fits(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]
     refuse_other(path, stored, wanted, keys)
 
 
-@contextmanager
-def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of processes that share the processor's cores evenly, and end with this process.
+def process_pool(jobs: int) -> AbstractContextManager[Executor]:
+    """Make a pool of processes that share the processor's cores evenly, and end with this process.
 
     An error or a signal in this process ends them at once; their runs resume from checkpoints.
     """
-    threads = max(1, torch.get_num_threads() // jobs)
-    before = active_children()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _begin_worker, (threads,)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for child in set(active_children()) - set(before):
-                child.terminate()
-            raise
-
-
-def _begin_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    signal(SIGINT, SIG_DFL)  # Ctrl-C reaches every process: end at once, and do not begin the next run
-
-    def end_with_parent() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=end_with_parent, daemon=True).start()
+    return processes.process_pool(jobs, partial(torch.set_num_threads, max(1, torch.get_num_threads() // jobs)))

@@ -1,8 +1,11 @@
 """Work on executors that a signal cannot leave in a broken state."""
 
 from _thread import allocate_lock, start_new_thread
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -49,6 +52,23 @@ def interruptible(work: Callable[[Callable[[], bool]], T]) -> T:
     return result  # type: ignore[return-value]
 
 
+def in_order(pool: Executor, function: Callable[[S], T], items: Iterable[S], ahead: int) -> Generator[T]:
+    """Yield the results in the order of the items; up to `ahead` of them are computed while one is used.
+
+    When it is closed, or an item fails, no further item is begun.
+    """
+    left = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(left, ahead))
+    try:
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(left, 1))
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
 def map_on_threads(
     function: Callable[[S], T], items: Sequence[S], threads: int, each: Callable[[S], None] = lambda _: None
 ) -> list[T]:
@@ -56,12 +76,14 @@ def map_on_threads(
 
     def work(stopped: Callable[[], bool]) -> list[T]:
         results = []
-        with ThreadPoolExecutor(threads) as pool:
-            for item, result in zip(items, pool.map(function, items), strict=True):
+        with (
+            ThreadPoolExecutor(threads) as pool,
+            closing(in_order(pool, function, items, 2 * threads)) as found,
+        ):
+            for item, result in zip(items, found, strict=True):
                 results.append(result)
                 each(item)
                 if stopped():
-                    pool.shutdown(wait=False, cancel_futures=True)
                     break
         return results
 

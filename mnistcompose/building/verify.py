@@ -10,6 +10,7 @@ from random import Random
 
 import numpy as np
 
+from ..arguments import at_once
 from ..digits.bank import DigitBank, load_digits
 from ..digits.source import Digits, as_source
 from ..errors import BuildError, InputError
@@ -58,7 +59,12 @@ class VerifyReport:
 
 
 def verify(
-    root: str | Path, *, rerender: int | None = None, digits: Digits = None, progress: Progress | None = None
+    root: str | Path,
+    *,
+    rerender: int | None = None,
+    digits: Digits = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Check a dataset: its manifest, files, counts, labels and digests, and any published digests.
 
@@ -68,8 +74,11 @@ def verify(
         Number of samples to render again and compare pixel by pixel, spread over the dataset; -1 means all.
     digits
         The digit set it was made from, if not MNIST: a folder or a `DigitSource`.
+    workers
+        Number of shards checked at once, on threads of this process; None means one per core. Problems are the same, in
+        the same order, whatever their number.
     progress
-        Called with the number of images of each shard that was checked.
+        Called with the number of images of each shard that was checked, one at a time, from another thread.
 
     Raises
     ------
@@ -77,6 +86,7 @@ def verify(
         The folder holds no dataset, or rendering lacks the digit set.
     """
     root = locate(root)
+    workers = at_once(workers, cores())
     if rerender is not None and rerender < -1:
         raise InputError(f"rerender = {rerender}: a number of samples, or -1 for all")
     if (root / BUILD).is_file() and not (root / MANIFEST).is_file():
@@ -101,7 +111,7 @@ def verify(
         return list(_shard_problems(root, shard, manifest, spec, banks.get(shard.split), runs))
 
     problems = list(_folder_problems(root, manifest))
-    for found in map_on_threads(check, shards, cores(), lambda shard: tell(progress, shard)):
+    for found in map_on_threads(check, shards, workers, lambda shard: tell(progress, shard)):
         problems += found
     published = _published(manifest, spec)
     for split, digest in published.items():
@@ -239,14 +249,22 @@ def published_digests() -> dict[str, dict[SplitName, str]]:
     return digests
 
 
-def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> dict[SplitName, str]:
+def make_digests(
+    spec: LayoutSpec, *, seed: int = 0, digits: Digits = None, workers: int | None = None
+) -> dict[SplitName, str]:
     """Digest of each split, from images made in memory; equal to that in the manifest of a built dataset.
+
+    Parameters
+    ----------
+    workers
+        Number of threads that make images; None means one per core.
 
     Raises
     ------
     InputError
         The layout or the digit set cannot be used.
     """
+    workers = at_once(workers, cores())
 
     def blocks(split: SplitName, count: int) -> list[str]:
         if not count:
@@ -257,7 +275,7 @@ def make_digests(spec: LayoutSpec, *, seed: int = 0, digits: Digits = None) -> d
             shard = compose_shard(bank, spec, split, seed, start, min(start + _PIECE, count))
             return block_digests(shard.images, shard.labels)
 
-        return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), cores()) for block in blocks]
+        return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), workers) for block in blocks]
 
     bank = load_digits("train" if spec.train else "test", digits)
     counts = split_counts(spec, seed, bank.classes, spec.train, spec.test)

@@ -5,11 +5,11 @@ Hugging Face's `datasets` reads the boxes from a table next to the images, one l
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from .source import Source, factors, image_set, key, png
 
 DATA = "{split}/**"
 TASKS = ("object-detection",)
+ENCODES = True
 
 HALF = 128  # of a mask's 255
 
@@ -33,10 +34,36 @@ def sample_bytes(_source: Source) -> int:
     return 4096
 
 
-def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write the images and `metadata.jsonl` into `train/`, and `annotations/instances_train.json`."""
+class Entry(NamedTuple):
+    """What an image adds to the files that all images share, as JSON."""
+
+    image: str
+    boxes: str
+    line: str
+
+
+def encode(folder: Path, shard: Shard) -> list[Entry]:
+    """Write the images into `train/`, and encode their boxes."""
+    place = folder / shard.split
+    place.mkdir(exist_ok=True)
+    height, width = shard.images.shape[1:3]
+    entries = []
+    rows = zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
+    for index, (image, label, values) in enumerate(rows, shard.first):
+        name = f"{key(index)}.png"
+        about = {"id": index, "file_name": name, "width": width, "height": height, "license": 1, "number": label}
+        masks = None if shard.masks is None else shard.masks[index - shard.first]
+        found = list(_annotations(index, values, masks))
+        boxes, line = ",\n".join(map(json.dumps, found)), json.dumps(_line(name, label, found))
+        (place / name).write_bytes(png(image))
+        entries.append(Entry(json.dumps(about), boxes, line))
+    return entries
+
+
+def write(folder: Path, source: Source, split: SplitName, parts: Iterator[list[Entry]]) -> None:
+    """Write `train/metadata.jsonl` and `annotations/instances_train.json`."""
     images, annotations = folder / split, folder / "annotations"
-    images.mkdir()
+    images.mkdir(exist_ok=True)
     annotations.mkdir(exist_ok=True)
     with (
         (annotations / f"instances_{split}.json").open("x") as file,
@@ -52,26 +79,11 @@ def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard
         }
         file.write(f'{json.dumps(head)[:-1]}, "images": [')
         comma = "\n"
-        for shard in shards:
-            height, width = shard.images.shape[1:3]
-            rows = zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
-            for index, (image, label, values) in enumerate(rows, shard.first):
-                name = f"{key(index)}.png"
-                (images / name).write_bytes(png(image))
-                entry = {
-                    "id": index,
-                    "file_name": name,
-                    "width": width,
-                    "height": height,
-                    "license": 1,
-                    "number": label,
-                }
-                file.write(comma + json.dumps(entry))
-                masks = None if shard.masks is None else shard.masks[index - shard.first]
-                found = list(_annotations(index, values, masks))
-                boxes.write(comma + ",\n".join(map(json.dumps, found)))
-                table.write(json.dumps(_line(name, label, found)) + "\n")
-                comma = ",\n"
+        for entry in chain.from_iterable(parts):
+            file.write(comma + entry.image)
+            boxes.write(comma + entry.boxes)
+            table.write(f"{entry.line}\n")
+            comma = ",\n"
         file.write('\n], "annotations": [')
         boxes.seek(0)
         copyfileobj(boxes, file)

@@ -2,29 +2,32 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from .. import __version__
-from ..arguments import here, is_clutter, whole
+from ..arguments import at_once, here, is_clutter, whole
 from ..building.executors import Progress, tell
+from ..building.interruptible import in_order, interruptible
+from ..building.processes import process_pool
 from ..errors import BuildError, InputError
 from ..layout.reading import dump_spec
 from ..quantities import human_bytes, listed
-from ..storage.digests import block_digests, split_digest
+from ..storage.digests import split_digest
 from ..storage.files import failing, sync_disks
-from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.locks import locked
 from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
-from ..storage.schema import Shard, SplitName
+from ..storage.schema import SplitName
 from .croissant import croissant
 from .dataset_card import card
+from .encoding import encode_shard
 from .formats import Format, FormatName, load_format
 from .source import Source
 
@@ -32,6 +35,8 @@ EXPORT = "export.json"  # in every export: what it is, and the names that belong
 LAYOUT = "layout.yaml"
 CARD = "README.md"
 CROISSANT = "croissant.json"
+
+_PER_PROCESS = 10_000  # images; fewer are encoded before a process has started
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,14 @@ def export(
     *,
     splits: Sequence[SplitName] | None = None,
     per_tar: int | None = None,
+    workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a dataset's splits in another format, with a dataset card and Croissant metadata.
 
-    At most two shards are in memory at once. Every shard is hashed and compared with the manifest.
+    Every shard is hashed and compared with the manifest. At most `workers` + 1 shards are in memory at once. The same
+    dataset gives the same bytes, whatever the number of workers.
 
     Parameters
     ----------
@@ -84,10 +91,14 @@ def export(
         Splits to export, None for all; a split without images is left out.
     per_tar
         Samples per tar file, for 'webdataset'. By default a split has at least 16 tars, of 10,000 samples or fewer.
+    workers
+        Number of shards that are read and encoded at once; None means 1. All formats but 'idx' and 'npz' encode several
+        in processes, at most one per 10,000 images: fewer are encoded before a process has started. The processes
+        import the main module, so a script needs `if __name__ == "__main__":` around its own calls.
     force
         Replace an existing export. Files that are not part of an export are never removed.
     progress
-        Called with the number of images of each finished shard.
+        Called with the number of images of each finished shard, one at a time, from another thread.
 
     Raises
     ------
@@ -99,13 +110,13 @@ def export(
     begun = perf_counter()
     root, out = locate(root), here(out).resolve()  # written through a link, next to what it names
     fmt = load_format(kind)
+    workers = at_once(workers, 1)
     source = _source(root, splits, per_tar)
     fmt.check(source)
     _check_target(out, force)
     _check_space(out, fmt, source)
     with failing("write", out), _made_aside(out, force) as folder:
-        for split in source.splits:
-            _write_split(root, folder, fmt, source, split, progress)
+        interruptible(partial(_write_splits, root, folder, kind, source, workers, progress))
         (folder / LAYOUT).write_bytes(dump_spec(source.spec).encode())
         (folder / CARD).write_bytes(card(folder, source, kind, fmt).encode())
         (folder / CROISSANT).write_bytes(croissant(folder, source, kind, fmt, leave_out=(CARD, EXPORT)).encode())
@@ -135,39 +146,59 @@ def _source(root: Path, splits: Sequence[SplitName] | None, per_tar: int | None)
     return Source(manifest, manifest.layout, chosen, None if per_tar is None else whole("per_tar", per_tar, 1))
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- splits ---------------------------------------------------------------------------------------------------------
 
 
-def _write_split(
-    root: Path, folder: Path, fmt: Format, source: Source, split: SplitName, progress: Progress | None
+def _write_splits(
+    root: Path,
+    folder: Path,
+    kind: FormatName,
+    source: Source,
+    workers: int,
+    progress: Progress | None,
+    stopped: Callable[[], bool],
 ) -> None:
-    """Pass a split's shards to the format; check that it took all of them, and that they have the split's digest."""
-    entry = source.manifest.splits[split]
-    blocks: list[str] = []
-
-    def checked() -> Iterator[Shard]:
-        with ThreadPoolExecutor(1) as pool:  # the next shard is read while one is written
-            waiting = pool.submit(_read, root, source, entry.shards[0])
-            for number, shard_entry in enumerate(entry.shards):
-                shard = waiting.result()
-                if number + 1 < len(entry.shards):
-                    waiting = pool.submit(_read, root, source, entry.shards[number + 1])
-                yield shard
-                blocks.extend(shard_entry.blocks)
-                tell(progress, shard_entry)
-
-    fmt.write(folder, source, split, checked())
-    if split_digest(blocks) != entry.digest:
-        raise BuildError(f"{root / MANIFEST}: the {split} digest is not that of the shards that were read")
+    """Encode all shards, and pass each split's to the format; check that it took all of them."""
+    fmt = load_format(kind)
+    entries = {split: source.manifest.splits[split] for split in source.splits}
+    wanted = [(shard, source.manifest.promise(shard)) for entry in entries.values() for shard in entry.shards]
+    images = sum(entry.count for entry in entries.values())
+    if fmt.ENCODES:
+        workers = max(1, min(workers, len(wanted), images // _PER_PROCESS))
+    with (
+        _pool(workers, processes=fmt.ENCODES and workers > 1) as pool,
+        closing(in_order(pool, partial(encode_shard, root, folder, kind), wanted, workers)) as parts,
+    ):
+        for split, entry in entries.items():
+            taken: list[ShardEntry] = []
+            fmt.write(folder, source, split, _told(entry.shards, parts, taken, progress, stopped))
+            if split_digest(block for shard in taken for block in shard.blocks) != entry.digest:
+                raise BuildError(f"{root / MANIFEST}: the {split} digest is not that of the shards that were read")
 
 
-def _read(root: Path, source: Source, entry: ShardEntry) -> Shard:
-    """Read a shard, and check that it is the one in the manifest."""
-    path = root / entry.name
-    shard = read_shard(path, entry.sha256, source.manifest.promise(entry))
-    if list(block_digests(shard.images, shard.labels)) != entry.blocks:
-        raise BuildError(f"{path}: images and labels do not have the digests in the manifest")
-    return shard
+def _told(
+    shards: Sequence[ShardEntry],
+    parts: Iterator[Any],
+    taken: list[ShardEntry],
+    progress: Progress | None,
+    stopped: Callable[[], bool],
+) -> Iterator[Any]:
+    """Yield a split's encoded shards; note and report each that has been written."""
+    for shard, part in zip(shards, parts, strict=False):  # the parts go on with the next split
+        if stopped():
+            raise BuildError("interrupted")
+        yield part
+        taken.append(shard)
+        tell(progress, shard)
+
+
+@contextmanager
+def _pool(workers: int, *, processes: bool) -> Iterator[Executor]:
+    try:
+        with process_pool(workers) if processes else ThreadPoolExecutor(workers) as pool:
+            yield pool
+    except BrokenExecutor as error:
+        raise BuildError(f"a worker died ({error}); run the same command again") from None
 
 
 # --- the folder -----------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ class Format(Protocol):
         Pattern of a split's files for Hugging Face's `load_dataset`, with `{split}`; None if it cannot read them.
     TASKS
         Hugging Face's names of the tasks that the format is for.
+    ENCODES
+        Whether `encode` keeps a core busy with Python, so that several shards at once need several processes.
     """
 
     @property
@@ -32,14 +34,24 @@ class Format(Protocol):
     @property
     def TASKS(self) -> tuple[str, ...]: ...  # noqa: D102, N802
 
+    @property
+    def ENCODES(self) -> bool: ...  # noqa: D102, N802
+
     def check(self, source: Source) -> None:
         """Raise `InputError` if the format cannot hold the dataset, or the package that writes it is missing."""
 
     def sample_bytes(self, source: Source) -> int:
         """Least number of bytes per sample that writing needs on the disk."""
 
-    def write(self, folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-        """Write a split into a folder; the shards are read once, one at a time."""
+    def encode(self, folder: Path, shard: Shard) -> Any:
+        """Write the files of single samples into a folder, and return what `write` needs of the shard.
+
+        It may run in another process, at the same time as `write` and for several shards at once. The result can be
+        pickled.
+        """
+
+    def write(self, folder: Path, source: Source, split: SplitName, parts: Iterator[Any]) -> None:
+        """Write a split into a folder, from the encoded shards in order; they are read once, one at a time."""
 
     def usage(self, source: Source) -> str:
         """Markdown text: what is in the folder, and how to read it."""

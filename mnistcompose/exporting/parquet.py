@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..storage.schema import BLOCK, UNITS, Shard, SplitName, column_type
+from ..quantities import number_name
+from ..storage.schema import BLOCK, UNITS, SampleSchema, Shard, SplitName, column_type
 from .source import FACTORS, Source, files_of, key, png
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
 DATA = "data/{split}-*.parquet"
 TASKS = ("image-classification",)
+ENCODES = True
 
-_ROWS = 500_000  # per file: about 400 MB
+_GROUPS = 500  # per file, of a thousand samples each: about 400 MB
 _NAMED = 10_000  # numbers that the metadata lists by name
 
 
@@ -35,40 +38,45 @@ def sample_bytes(_source: Source) -> int:
     return 200
 
 
-def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
+def encode(_folder: Path, shard: Shard) -> "list[pa.Table]":
+    """Make a row group of each thousand samples."""
+    schema = _schema(shard.form, shard.classes)
+    return [_table(shard, slice(start, start + BLOCK), schema) for start in range(0, len(shard), BLOCK)]
+
+
+def write(folder: Path, source: Source, split: SplitName, parts: "Iterator[list[pa.Table]]") -> None:
     """Write `data/train-00000-of-00001.parquet` and so on, in row groups of a thousand samples."""
     import pyarrow.parquet as pq
 
     (folder / "data").mkdir(exist_ok=True)
-    total = -(-source.count(split) // _ROWS)
-    schema = _schema(source)
-    for number, pieces in files_of(shards, _ROWS):
+    total = -(-source.count(split) // (_GROUPS * BLOCK))
+    schema = _schema(source.form, source.manifest.classes)
+    for number, tables in files_of(chain.from_iterable(parts), _GROUPS):
         path = folder / "data" / f"{split}-{number:05d}-of-{total:05d}.parquet"
         with path.open("xb") as file, pq.ParquetWriter(file, schema, use_dictionary=False) as writer:
-            for shard in pieces:
-                for start in range(0, len(shard), BLOCK):  # so that only a block's encoded images are in memory
-                    writer.write_table(_table(shard, slice(start, start + BLOCK), schema))
+            for table in tables:
+                writer.write_table(table)
 
 
-def _schema(source: Source) -> "pa.Schema":
+def _schema(form: SampleSchema, classes: int) -> "pa.Schema":
     """Columns, and the features that `datasets` reads them as."""
     import pyarrow as pa
 
-    types = {name: column_type(name, source.form) for name in FACTORS}
+    types = {name: column_type(name, form) for name in FACTORS}
     fields = [
         pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
         pa.field("label", pa.int64()),
         *(pa.field(name, _nested(pa.from_numpy_dtype(np.dtype(kind)), shape)) for name, (kind, shape) in types.items()),
     ]
-    features = {"image": {"_type": "Image"}, "label": _label(source)}
+    features = {"image": {"_type": "Image"}, "label": _label(classes**form.slots)}
     features |= {name: _feature(np.dtype(kind).name, shape) for name, (kind, shape) in types.items()}
     return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _label(source: Source) -> dict[str, Any]:
-    if source.numbers > _NAMED:
+def _label(numbers: int) -> dict[str, Any]:
+    if numbers > _NAMED:
         return {"_type": "Value", "dtype": "int64"}
-    return {"_type": "ClassLabel", "names": [source.number_name(number) for number in range(source.numbers)]}
+    return {"_type": "ClassLabel", "names": [number_name(number, numbers) for number in range(numbers)]}
 
 
 def _nested(kind: "pa.DataType", shape: tuple[int, ...]) -> "pa.DataType":

@@ -5,18 +5,23 @@ With many numbers, most folders would be empty: then all files of a split are in
 
 import csv
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..quantities import number_name
 from ..storage.schema import SampleSchema, Shard, SplitName, column_type
 from .source import FACTORS, PARTS, Source, decimals, image_set, key, png
 
 DATA = "{split}/**"
 TASKS = ("image-classification",)
+ENCODES = True
 
 _FOLDERS = 1000  # numbers, at most, that get a folder each
+
+Row = tuple[Any, ...]  # of the table: a file's name, its label and factors
 
 
 def check(_source: Source) -> None:
@@ -32,24 +37,33 @@ def _has_folders(source: Source) -> bool:
     return source.numbers <= _FOLDERS
 
 
-def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
-    """Write `train/007/0000000012.png`, or without folders `train/0000000012.png`, and `train/metadata.csv`."""
+def encode(folder: Path, shard: Shard) -> list[Row]:
+    """Write `train/007/0000000012.png`, or without folders `train/0000000012.png`, and list the table's rows."""
+    root, numbers = folder / shard.split, shard.classes**shard.form.slots
+    labels = shard.labels.tolist()
+    places = {label: f"{number_name(label, numbers)}/" if numbers <= _FOLDERS else "" for label in set(labels)}
+    for place in places.values():
+        (root / place).mkdir(parents=True, exist_ok=True)
+    names = [f"{places[label]}{key(index)}.png" for index, label in enumerate(labels, shard.first)]
+    for name, image in zip(names, shard.images, strict=True):
+        (root / name).write_bytes(png(image))
+    factors = [decimals(getattr(shard, name)).reshape(len(shard), -1).tolist() for name in FACTORS]
+    return [
+        (name, label, *chain.from_iterable(values))
+        for name, label, *values in zip(names, labels, *factors, strict=True)
+    ]
+
+
+def write(folder: Path, source: Source, split: SplitName, parts: Iterator[list[Row]]) -> None:
+    """Write `train/metadata.csv`, and make the folders of all numbers."""
     root = folder / split
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     for number in range(source.numbers) if _has_folders(source) else ():
-        (root / source.number_name(number)).mkdir()  # also without images: ImageFolder numbers the folders
+        (root / source.number_name(number)).mkdir(exist_ok=True)  # also without images: ImageFolder numbers the folders
     with (root / "metadata.csv").open("x", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["file_name", "label", *_columns(source)])
-        for shard in shards:
-            values = [decimals(getattr(shard, name)).reshape(len(shard), -1).tolist() for name in FACTORS]
-            rows = zip(shard.images, shard.labels.tolist(), *values, strict=True)
-            for place, (image, label, *row) in enumerate(rows):
-                name = f"{key(shard.first + place)}.png"
-                if _has_folders(source):
-                    name = f"{source.number_name(label)}/{name}"
-                (root / name).write_bytes(png(image))
-                table.writerow([name, label, *(value for several in row for value in several)])
+        table.writerows(chain.from_iterable(parts))
 
 
 def _columns(source: Source) -> list[str]:

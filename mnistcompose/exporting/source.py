@@ -1,11 +1,11 @@
 """The input of all formats: a dataset, its shards, and their samples one by one."""
 
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from ..layout.model import LayoutSpec
 from ..quantities import number_name
 from ..storage.manifest import Manifest
 from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
+
+T = TypeVar("T")
 
 FACTORS = tuple(name for name in COLUMNS if name not in ("images", "labels"))
 PARTS = {"center": ("x", "y"), "box": ("x0", "y0", "x1", "y1")}  # of factors with several numbers per digit
@@ -121,18 +123,7 @@ def factors(shard: Shard) -> Iterator[dict[str, Any]]:
         yield dict(zip(FACTORS, values, strict=True))
 
 
-def files_of(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Iterator[Shard]]]:
-    """Distribute samples to files of `size` samples; yield each file's number, and its samples in pieces."""
-    for number, pieces in groupby(_cut(shards, size), itemgetter(0)):
-        yield number, (shard for _, shard in pieces)
-
-
-def _cut(shards: Iterator[Shard], size: int) -> Iterator[tuple[int, Shard]]:
-    for shard in shards:
-        start = 0
-        while start < len(shard):
-            number, offset = divmod(shard.first + start, size)
-            stop = min(start + size - offset, len(shard))
-            part = {name: getattr(shard, name)[start:stop] for name in shard.form.columns}
-            yield number, replace(shard, first=shard.first + start, **part)
-            start = stop
+def files_of(items: Iterable[T], size: int) -> Iterator[tuple[int, Iterator[T]]]:
+    """Distribute items to files of `size` items; yield each file's number, and its items."""
+    for number, some in groupby(enumerate(items), lambda pair: pair[0] // size):
+        yield number, map(itemgetter(1), some)

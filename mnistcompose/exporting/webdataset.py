@@ -4,6 +4,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from .source import Source, factors, files_of, key, png
 
 DATA = "{split}-*.tar"
 TASKS = ("image-classification",)
+ENCODES = True
+
+Sample = dict[str, bytes]  # its members' content, by the ending of their names
 
 _DIGITS = 6  # of a tar's number
 
@@ -26,18 +30,26 @@ def sample_bytes(_source: Source) -> int:
     return 3 * (512 + 512)
 
 
-def write(folder: Path, source: Source, split: SplitName, shards: Iterator[Shard]) -> None:
+def encode(_folder: Path, shard: Shard) -> list[Sample]:
+    """Encode each sample's members."""
+    return [
+        {
+            "png": png(image),
+            "cls": str(label).encode(),
+            "json": json.dumps(values, separators=(",", ":")).encode(),
+        }
+        for image, label, values in zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
+    ]
+
+
+def write(folder: Path, source: Source, split: SplitName, parts: Iterator[list[Sample]]) -> None:
     """Write tars of equal size; their members do not depend on time or user."""
-    for number, pieces in files_of(shards, source.samples_per_tar(split)):
+    samples = enumerate(chain.from_iterable(parts))
+    for number, some in files_of(samples, source.samples_per_tar(split)):
         with tarfile.open(folder / _name(split, number), "x", format=tarfile.USTAR_FORMAT) as tar:
-            for shard in pieces:
-                for place, (image, label, values) in enumerate(
-                    zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
-                ):
-                    name = key(shard.first + place)
-                    _add(tar, f"{name}.png", png(image))
-                    _add(tar, f"{name}.cls", str(label).encode())
-                    _add(tar, f"{name}.json", json.dumps(values, separators=(",", ":")).encode())
+            for index, members in some:
+                for ending, content in members.items():
+                    _add(tar, f"{key(index)}.{ending}", content)
 
 
 def _name(split: SplitName, number: int) -> str:

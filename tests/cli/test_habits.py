@@ -89,11 +89,28 @@ def test_every_result_is_there_as_json(path, found):
     assert any("--json" in option.opts for option in found.params)
 
 
-@pytest.mark.parametrize("name", ["compare", "compare-images", "calibrate"])
-def test_workers_and_jobs_are_one_option(name):
-    assert any({"--workers", "--jobs"} <= set(option.opts) for option in command(name).params)
-    needed = {"calibrate": ["MNIST-II-01", "--knob", "digit.scale", "--target", "1"]}.get(name, [])
-    assert parsed(name, *needed, "--workers", "3") == parsed(name, *needed, "--jobs", "3")
+PARALLEL = {  # with the arguments that each needs
+    "build": ["MNIST-II-01"],
+    "verify": ["data/x"],
+    "export": ["data/x", "--format", "npz"],
+    "compare": [],
+    "compare-images": [],
+    "calibrate": ["MNIST-II-01", "--knob", "digit.scale", "--target", "1"],
+    "spec digest": ["MNIST-II-01"],
+}
+
+
+@pytest.mark.parametrize(("path", "found"), [*every(cli)], ids=[path for path, _ in every(cli)])
+def test_workers_and_jobs_are_one_option(path, found):
+    """In each command that does work at once; the others have neither."""
+    words = {word for option in found.params for word in option.opts}
+    assert ({"--workers", "--jobs"} & words) == ({"--workers", "--jobs"} if path in PARALLEL else set())
+    if path in PARALLEL:
+        first, second = (
+            found.make_context(path, [*PARALLEL[path], word, "3"]).params for word in ("--workers", "--jobs")
+        )
+        assert first == second
+        assert first["workers"] == 3
 
 
 @pytest.mark.parametrize(
