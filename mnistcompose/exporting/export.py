@@ -27,7 +27,7 @@ from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
 from ..storage.schema import SplitName
 from .croissant import croissant
 from .dataset_card import card
-from .encoding import encode_shard
+from .encoding import encode_shard, encode_to_file, take_file
 from .formats import Format, FormatName, load_format
 from .source import Source
 
@@ -165,10 +165,10 @@ def _write_splits(
     images = sum(entry.count for entry in entries.values())
     if fmt.ENCODES:
         workers = max(1, min(workers, len(wanted), images // _PER_PROCESS))
-    with (
-        _pool(workers, processes=fmt.ENCODES and workers > 1) as pool,
-        closing(in_order(pool, partial(encode_shard, root, folder, kind), wanted, workers)) as parts,
-    ):
+    processes = fmt.ENCODES and workers > 1
+    encode = partial(encode_to_file if processes else encode_shard, root, folder, kind)
+    with _pool(workers, processes=processes) as pool, closing(in_order(pool, encode, wanted, workers)) as encoded:
+        parts = map(take_file, encoded) if processes else encoded
         for split, entry in entries.items():
             taken: list[ShardEntry] = []
             fmt.write(folder, source, split, _told(entry.shards, parts, taken, progress, stopped))
