@@ -124,9 +124,9 @@ def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:
 
 
 def _images(found: "BuildPlan | BuildReport") -> str:
-    from mnistcompose.quantities import listed
+    from mnistcompose.quantities import counted_by_name
 
-    return listed(f"{count:,} {split}" for split, count in found.counts.items()) + " images"
+    return counted_by_name({**found.counts}, "image")
 
 
 def _report(folder: Path, report: "BuildReport") -> str:
@@ -143,12 +143,13 @@ def _plan(name: str, plan: "BuildPlan", workers: int | None) -> str:
     from datetime import timedelta
 
     from mnistcompose.building.executors import cores
-    from mnistcompose.quantities import human_bytes
+    from mnistcompose.quantities import counted, human_bytes
 
     threads = workers or cores()
+    shards, machines = counted(sum(plan.shards.values()), "shard"), counted(threads, "core")
     seconds = round(sum(plan.counts.values()) * plan.seconds_per_image / threads)
     return (
-        f"{name}: {_images(plan)} in {sum(plan.shards.values()):,} shards, {human_bytes(plan.bytes)}, a manifest "
-        f"of {human_bytes(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {threads} cores like this "
+        f"{name}: {_images(plan)} in {shards}, {human_bytes(plan.bytes)}, a manifest "
+        f"of {human_bytes(plan.manifest_bytes)}; about {timedelta(seconds=seconds)} on {machines} like this "
         f"machine's ({plan.seconds_per_image * 1e6:.1f} us per image and core, measured now, without writing)"
     )

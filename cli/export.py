@@ -82,10 +82,10 @@ def export(
 
 def _report(target: str, report: "ExportReport") -> str:
     """Describe what an export made, in one line."""
-    from mnistcompose.quantities import human_bytes, listed
+    from mnistcompose.quantities import counted, counted_by_name, human_bytes
 
-    counts = listed(f"{count:,} {split}" for split, count in report.counts.items())
+    images = counted_by_name({**report.counts}, "image")
     return (
-        f"{target}: {counts} images as {report.format}, {report.files:,} files, {human_bytes(report.bytes)}, "
+        f"{target}: {images} as {report.format}, {counted(report.files, 'file')}, {human_bytes(report.bytes)}, "
         f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; checked against the dataset's digests"
     )

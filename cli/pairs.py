@@ -35,6 +35,7 @@ def pairs(split: str, digits: int, seed: int, kind: str, out: Path | None) -> No
     if out is None and sys.stdout.isatty():
         raise click.UsageError("this is one long list: name a file with --out, or send the output to a program")
     from mnistcompose.digits.addition import addition_pairs
+    from mnistcompose.quantities import counted
     from mnistcompose.storage.files import write_output
 
     made = addition_pairs(split, digits, seed)  # type: ignore[arg-type]  # click has checked it
@@ -43,4 +44,4 @@ def pairs(split: str, digits: int, seed: int, kind: str, out: Path | None) -> No
         click.echo(text, nl=False)
         return
     write_output(out, text.encode())
-    click.echo(f"{out}: {len(made):,} pairs of the {split} split")
+    click.echo(f"{out}: {counted(len(made), 'pair')} of the {split} split")

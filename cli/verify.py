@@ -43,6 +43,7 @@ def verify(
     from dataclasses import asdict
 
     from mnistcompose.building import verify as verification
+    from mnistcompose.quantities import counted
 
     good = True
     for folder in folders:
@@ -57,6 +58,7 @@ def verify(
         if report.ok:
             rendered = f", {report.rendered:,} rendered again" if report.rendered else ""
             published = ", as published" if report.published else "; no published digests to compare with"
-            click.echo(f"{folder}: {report.images:,} images are fine{rendered}{published}")
+            fine = f"{counted(report.images, 'image')} {'is' if report.images == 1 else 'are'} fine"
+            click.echo(f"{folder}: {fine}{rendered}{published}")
     if not good:
         raise click.exceptions.Exit(1)

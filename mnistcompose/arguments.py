@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
+from .quantities import counted, there_are
 
 _CLUTTER = {".DS_Store", ".directory", ".gitkeep", ".keep", "Thumbs.db", "desktop.ini"}
 
@@ -96,15 +97,15 @@ def positions(index: slice | ArrayLike, length: int) -> NDArray[np.int64]:
     torch_mask = array.dtype == np.uint8 and str(getattr(index, "dtype", "")) == "torch.uint8"
     if array.ndim == 1 and (array.dtype == np.bool_ or torch_mask):
         if len(array) != length:
-            raise IndexError(f"the mask has {len(array)} entries: there are {length} images")
+            raise IndexError(f"the mask has {counted(len(array), 'entry')}: {there_are(length, 'image')}")
         return np.flatnonzero(array).astype(np.int64)
     if array.size and array.dtype.kind not in "iu" and _are_integers(index):  # one of them has more than 64 bits
-        raise IndexError(f"index {index!r} is out of range: there are {length} images")
+        raise IndexError(f"index {index!r} is out of range: {there_are(length, 'image')}")
     if array.ndim > 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(f"an index is a whole number, a slice, a list of whole numbers or a mask; got {index!r}")
     wrong = (array < -length) | (array >= length)
     if wrong.any():
-        raise IndexError(f"index {array[wrong].flat[0]} is out of range: there are {length} images")
+        raise IndexError(f"index {array[wrong].flat[0]} is out of range: {there_are(length, 'image')}")
     found = array.astype(np.int64, copy=False)
     return np.where(found < 0, found + length, found)
 

@@ -1,6 +1,6 @@
 """Quantities as people write them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def human_bytes(size: float) -> str:
@@ -21,7 +21,24 @@ def duration(seconds: float) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Write a number and a noun, in the plural unless the number is 1."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def there_are(number: int, noun: str) -> str:
+    """Write how many there are: 'there is 1 image', 'there are 2 images'."""
+    return f"there {'is' if number == 1 else 'are'} {counted(number, noun)}"
+
+
+def counted_by_name(counts: Mapping[str, int], noun: str) -> str:
+    """Write numbers of several kinds: '1 test image', '3 train and 1 test images'."""
+    *others, last = (f"{number:,} {name}" for name, number in counts.items())
+    return f"{listed([*others, last])} {noun if [*counts.values()] == [1] else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def number_name(number: int, count: int) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import mnistcompose as mc
 from mnistcompose.arguments import positions, whole
 from mnistcompose.errors import InputError
+from mnistcompose.quantities import there_are
 from mnistcompose.storage.manifest import read_manifest
 
 
@@ -111,7 +112,7 @@ def test_an_index_means_what_it_means_to_numpy(drawn: tuple[int, Any]) -> None:
         if getattr(index, "dtype", None) == np.uint64 and (np.asarray(index) >= 2**63).any():
             raise IndexError  # NumPy takes 2**64 - 1 for -1
     except (IndexError, OverflowError):
-        with pytest.raises(IndexError, match=f"there are {length} images"):
+        with pytest.raises(IndexError, match=there_are(length, "image")):
             positions(index, length)
     else:
         found = positions(index, length)
@@ -135,7 +136,7 @@ def test_a_tensor_means_what_it_means_to_torch(drawn: tuple[int, Any]) -> None:
         except IndexError:
             wanted = None
         if wanted is None:
-            with pytest.raises(IndexError, match=f"there are {length} images"):
+            with pytest.raises(IndexError, match=there_are(length, "image")):
                 positions(tensor.to(kind), length)
         else:
             assert positions(tensor.to(kind), length).tolist() == wanted.tolist()

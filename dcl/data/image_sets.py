@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.quantities import counted
 from mnistcompose.storage.files import failing
 
 from .augmentation import Augmentation
@@ -72,7 +73,9 @@ def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
     for label in range(int(labels.max()) + 1):
         members = order[labels[order] == label]
         if len(members) < each:
-            raise InputError(f"class {label}: {len(members)} images; {each} of every class are to be held out")
+            raise InputError(
+                f"class {label}: {counted(len(members), 'image')}; {each} of every class are to be held out"
+            )
         chosen[members[:each]] = True
     return chosen
 
@@ -306,7 +309,7 @@ def open_images(
         digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
         splits[split] = {"images": len(labels), "labels_sha256": digest}
         if labels.max() >= CLASSES[name]:
-            raise InputError(f"{root}: {split} has {labels.max() + 1} classes; {name} has {CLASSES[name]}")
+            raise InputError(f"{root}: {split} has {counted(labels.max() + 1, 'class')}; {name} has {CLASSES[name]}")
     side = augmentation.crop
     if side is not None and side > min(images.shape[2:]):
         raise InputError(

@@ -15,6 +15,7 @@ from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import load_digits
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.layout.names import load_spec
+from mnistcompose.quantities import counted
 
 from ..data.augmentation import Augmentation
 from ..data.image_sets import ImageSet, open_images
@@ -118,8 +119,8 @@ def _check_agrees(path: Path, state: Mapping[str, Any], record: Record) -> None:
     of_weights, of_run = state["history"]["train_loss"], record.get("history", {}).get("train_loss", [])
     if status_of(record) == FINISHED and of_weights != of_run:
         raise BuildError(
-            f"{path}: weights after epoch {len(of_weights)}, but the run next to them has {len(of_run)} epochs or "
-            "other losses; delete the weights and train with --keep again"
+            f"{path}: weights after epoch {len(of_weights)}, but the run next to them has "
+            f"{counted(len(of_run), 'epoch')} or other losses; delete the weights and train with --keep again"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.quantities import counted
 from mnistcompose.storage.files import failing, write_file
 from mnistcompose.storage.manifest import MANIFEST
 
@@ -82,14 +83,14 @@ class _Stored(_Part):
             raise ValueError(f"measured_on is {run.measured_on!r}, which is not one of its splits")
         images = run.splits[run.measured_on].images
         if any(a >= b for a, b in zip(self.wrong, self.wrong[1:], strict=False)) or self.wrong[-1:] >= [images]:
-            raise ValueError(f"wrong should be rising indices of the {images} images")
+            raise ValueError(f"wrong should be rising indices below {images}")
         if len(self.predicted) != len(self.wrong) or abs(self.error_percent - 100 * len(self.wrong) / images) > 1e-6:
             raise ValueError("error_percent, wrong and predicted do not agree")
         if (self.top5_error_percent or 0) > self.error_percent:
             raise ValueError(f"top5_error_percent is above error_percent, {self.error_percent}")
         values = (history.train_loss, history.test_loss, history.test_error, history.seconds, history.images_per_second)
         if any(len(each) != run.epochs for each in values):
-            raise ValueError(f"history should have {run.epochs} values of each kind")
+            raise ValueError(f"history should have {counted(run.epochs, 'value')} of each kind")
         return self
 
 

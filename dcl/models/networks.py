@@ -73,7 +73,7 @@ def lenet_notation(classes: int, variant: str = "baseline") -> str:
     place, form = (variant[0], variant[1:]) if variant != "baseline" else ("", "")
     filters = (500 if place == "A" else classes) // SHARE
     if place and filters < 1:
-        raise InputError(f"LeNet {variant}: {classes} classes are too few for branches of a fifth of them")
+        raise InputError(f"LeNet {variant}: classes = {classes}: too few for branches of a fifth of them")
     dcl = {place: f"[{form[0]}x{filters}{form[1:]}]"} if place else {}
     return _LENET.format(A=dcl.get("A", ""), B=dcl.get("B", ""))
 
@@ -137,7 +137,7 @@ def image_network_notation(name: str, classes: int, input_shape: tuple[int, int,
     network = _find(name)
     filters = (network.filters or classes) // QUARTER
     if DCL in name and filters < 1:
-        raise InputError(f"{name}: {classes} classes are too few for branches of a quarter of them")
+        raise InputError(f"{name}: classes = {classes}: too few for branches of a quarter of them")
     side = min((input_shape or network.input_shape)[1:])
     form = _FORMS[name.removeprefix(without_dcl(name))]
     return network.notation.format(dcl=form.format(filters), pool=math.ceil(side / _WRN_STRIDE))

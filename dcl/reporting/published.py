@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from mnistcompose.quantities import counted
+
 from ..experiments.registry import MODELS
 from .statistics import mean_and_std, mean_interval, relative_drop
 from .table import Row, error_cell, markdown_table, paper_notation
@@ -121,9 +123,13 @@ def _gain(row: Row | None) -> str:
 
 def as_sentences(found: Agreement) -> str:
     """Write what `agreement` found as a Markdown list."""
-    lines = [f"oracle < A3S < baseline on {found.ordered} of {found.datasets} datasets"] if found.datasets else []
+    lines = (
+        [f"oracle < A3S < baseline on {found.ordered} of {counted(found.datasets, 'dataset')}"]
+        if found.datasets
+        else []
+    )
     lines += [
-        f"{model}: error within 10 % of the paper's on {ten} datasets, 20 % on {twenty}, 25 % on {quarter}"
+        f"{model}: error within 10 % of the paper's on {counted(ten, 'dataset')}, 20 % on {twenty}, 25 % on {quarter}"
         for model, (ten, twenty, quarter) in found.within.items()
     ]
     for model, gains in found.gains.items():

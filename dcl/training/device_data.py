@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mnistcompose.errors import InputError
+from mnistcompose.quantities import counted
 
 from .gathering import gather
 
@@ -113,7 +114,10 @@ def to_tensors(
     if targets.dtype != torch.int64 or targets.ndim not in {1, 2}:
         raise InputError(f"{name}: targets are {targets.dtype} {tuple(targets.shape)}; should be int64 (N,) or (N, k)")
     if len(images) != len(targets) or len(images) == 0:
-        raise InputError(f"{name}: {len(images)} images and {len(targets)} targets; should be as many, and at least 1")
+        raise InputError(
+            f"{name}: {counted(len(images), 'image')} and {counted(len(targets), 'target')}; "
+            "should be as many, and at least 1"
+        )
     return images.to(device) if data_on_device else images, targets.to(device)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ..arguments import positions
+from ..quantities import counted
 from ..storage.schema import SampleSchema
 from .targets import Target, check_target, make_targets, source_of
 
@@ -70,7 +71,7 @@ class DigitsDataset(Dataset[Any]):
 
     @property
     def _size(self) -> str:
-        return f"{len(self):,} images, {self.num_classes:,} classes"
+        return f"{counted(len(self), 'image')}, {counted(self.num_classes, 'class')}"
 
     def __len__(self) -> int:
         return self._count

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..arguments import whole
 from ..errors import InputError
 from ..forking import ThreadLock
+from ..quantities import counted
 from .disk_cache import MAX_ENTRY, Identity, load_cached, store_cached
 from .finding import Part, SetFiles, find_set
 from .ink import dark_on_light
@@ -65,7 +66,9 @@ class DigitBank:
     def __post_init__(self) -> None:
         classes = whole("classes", self.classes, 1, MAX_CLASSES)
         if len(self.labels) and (highest := self.labels.max()) >= classes:
-            raise InputError(f"labels: {highest} is there; with {classes} classes allowed are 0 to {classes - 1}")
+            raise InputError(
+                f"labels: {highest} is there; with {counted(classes, 'class')} allowed are 0 to {classes - 1}"
+            )
         for name in ("images", "labels", "boxes"):
             view = getattr(self, name).view()  # arrays are shared by all callers, under one digest
             view.setflags(write=False)

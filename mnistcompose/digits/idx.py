@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..quantities import counted
 
 MAX_BYTES = 4 << 30  # bytes that a header may declare
 _SMALL = 1 << 26  # bytes of a compressed file that may be held in memory
@@ -113,5 +114,5 @@ def _header(path: Path, file: IO[bytes]) -> tuple[np.dtype[Any], tuple[int, ...]
         raise InputError(f"{path}: not an IDX file but {what} (it begins with {begin[:8]!r})")
     sizes = file.read(4 * begin[3]) if len(begin) == 4 else b""
     if len(begin) < 4 or len(sizes) < 4 * begin[3]:
-        raise InputError(f"{path}: truncated: {len(begin) + len(sizes)} bytes are fewer than its header needs")
+        raise InputError(f"{path}: truncated: {counted(len(begin) + len(sizes), 'byte')}; its header needs more")
     return np.dtype(_KINDS[begin[2]]), tuple(int(size) for size in np.frombuffer(sizes, ">u4"))

@@ -38,7 +38,9 @@ def read_part(pair: Pair, source: DigitSource, *, transposed: bool, table: bool)
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise InputError(f"{path}: images of {width} x {height} pixels; each side must have 1 to {MAX_SIDE}")
     if count != len(labels):
-        raise InputError(f"{path}: {count} images, but {pair.labels.name} holds {len(labels)} labels")
+        raise InputError(
+            f"{path}: {counted(count, 'image')}, but {pair.labels.name} holds {counted(len(labels), 'label')}"
+        )
     if transposed:
         images = images.transpose(0, 2, 1)
     images = np.ascontiguousarray(255 - images if source.invert else images)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..digits.bank import MNIST_LICENSE
-from ..quantities import listed
+from ..quantities import counted, counted_by_name
 from ..storage.digests import file_digest
 from ..storage.schema import SplitName
 from .formats import Format, FormatName
@@ -151,11 +151,11 @@ def describe(source: Source, kind: FormatName) -> str:
     """Describe an export in one paragraph."""
     manifest = source.manifest
     digests = "; ".join(f"{split} {manifest.splits[split].digest}" for split in source.splits)
-    counts = listed(f"{source.count(split):,} {split}" for split in source.splits)
+    images = counted_by_name({split: source.count(split) for split in source.splits}, "image")
     about = f" {source.spec.description}" if source.spec.description else ""
     return (
-        f"{source.spec.name}: numbers of {source.lengths} digits.{about} {counts} images of {source.pixels}, "
-        f"{source.numbers:,} classes, as {kind}, made by mnistcompose {manifest.mnistcompose} with seed "
+        f"{source.spec.name}: numbers of {source.lengths}.{about} {images} of {source.pixels}, "
+        f"{counted(source.numbers, 'class')}, as {kind}, made by mnistcompose {manifest.mnistcompose} with seed "
         f"{manifest.seed}. SHA-256 of the splits' images and labels: {digests}."
     )
 

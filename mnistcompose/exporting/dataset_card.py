@@ -8,6 +8,7 @@ import yaml
 
 from ..layout.names import bundled_names, load_spec
 from ..layout.reading import dump_spec
+from ..quantities import counted
 from ..storage.schema import UNITS, SplitName
 from .croissant import PAPER, is_mnist
 from .formats import Format, FormatName
@@ -112,7 +113,7 @@ def _text(source: Source, kind: FormatName, fmt: Format) -> str:
     about = f"{source.spec.description}\n\n" if source.spec.description else ""
     return f"""# {source.spec.name}
 
-{about}Numbers of {source.lengths} digits, composed from {_digits(source)}, in images of {source.pixels}. The label
+{about}Numbers of {source.lengths}, composed from {_digits(source)}, in images of {source.pixels}. The label
 is the whole number, one of {source.numbers:,}.{_noise(source)} The construction is that of section 4.1.1 of
 [Deep Collaborative Learning for Visual Recognition]({PAPER}).
 
@@ -160,7 +161,9 @@ With mnistcompose {manifest.mnistcompose}:
 
 
 def _digits(source: Source) -> str:
-    return "MNIST" if is_mnist(source) else f"a digit set of {source.manifest.classes} classes that is not MNIST"
+    return (
+        "MNIST" if is_mnist(source) else f"a digit set of {counted(source.manifest.classes, 'class')} that is not MNIST"
+    )
 
 
 def _commands(source: Source, kind: FormatName) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..layout.model import LayoutSpec
-from ..quantities import number_name
+from ..quantities import counted, number_name
 from ..storage.manifest import Manifest
 from ..storage.schema import COLUMNS, SampleSchema, Shard, SplitName
 
@@ -77,10 +77,10 @@ class Source:
 
     @property
     def lengths(self) -> str:
-        """How many digits a number has, in words."""
+        """How many digits a number has, in words: '1 digit', '2 or 3 digits'."""
         length = self.spec.length
         *others, last = [self.slots] if length == "all" else sorted(set(length.choice))
-        return f"{', '.join(map(str, others))} or {last}" if others else str(last)
+        return f"{', '.join(map(str, others))} or {last} digits" if others else counted(last, "digit")
 
     def number_name(self, number: int) -> str:
         """Write a number with leading zeros, so that names sort in the order of the numbers."""

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from ..quantities import counted
 from .base import Model as _Model
 from .base import Number
 from .numbers import Numbers
@@ -388,7 +389,7 @@ class LayoutSpec(_Model):
                 raise _disagreement((field,), message)
         for written in numbers.written():
             if len(written) != len(self.slots):
-                message = f"numbers: {written!r}: should have {len(self.slots)} digits, one for each slot"
+                message = f"numbers: {written!r}: should have {counted(len(self.slots), 'digit')}, one for each slot"
                 raise _disagreement(("numbers",), message)
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..digits.bank import load_digits
 from ..digits.source import Digits
 from ..layout.model import LayoutSpec
-from ..quantities import listed
+from ..quantities import counted, counted_by_name
 from ..rendering.compose import compose
 from ..rendering.number_choice import unseen_count
 from ..storage.hdf5 import read_shard
@@ -66,5 +66,4 @@ def read_samples(root: Path, count: int) -> Samples:
 
 
 def _note(counts: dict[str, int], classes: int, seed: int) -> str:
-    images = listed(f"{count:,} {name}" for name, count in counts.items())
-    return f"{images} images\n{classes:,} classes, seed {seed}"
+    return f"{counted_by_name(counts, 'image')}\n{counted(classes, 'class')}, seed {seed}"

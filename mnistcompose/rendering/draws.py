@@ -28,6 +28,7 @@ from ..layout.model import (
     Uniform,
 )
 from ..layout.names import as_spec
+from ..quantities import counted
 from .label_noise import label_shifts
 from .number_choice import check_split, choose_digits
 from .philox import words_at, words_of
@@ -293,7 +294,7 @@ def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
     by_class, counts = np.argsort(bank.labels, kind="stable"), np.bincount(bank.labels)
     starts = np.cumsum(counts) - counts
     if words.shape[1] > (present := np.count_nonzero(counts)):
-        raise InputError(f"distinct: {words.shape[1]} different digits in a number, of {present} classes")
+        raise InputError(f"distinct: {words.shape[1]} different digits in a number, of {counted(present, 'class')}")
     sources, taken = [], np.empty((len(words), 0), np.uint8)
     for own in words.T:
         place = below(own, len(bank.labels) - counts[taken].sum(1)).astype(np.int64)

@@ -12,6 +12,7 @@ from ..digits.bank import DigitBank, Split
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberList, Numbers
+from ..quantities import counted
 from .philox import key_of
 from .words import Words, below, multiply
 
@@ -212,11 +213,13 @@ def _held_out(
         case HeldOutShare(share=share, validation=validation):
             test, other = (round(Decimal(repr(part)) * len(digits)) for part in (share, validation))
             if not test:
-                raise InputError(f"{spec.name}: numbers.held_out: share = {share:g} of {len(digits)} numbers is none")
+                raise InputError(
+                    f"{spec.name}: numbers.held_out: share = {share:g} of {counted(len(digits), 'number')} is none"
+                )
             chosen = _spared(digits, _order(spec, "held_out", seed, len(digits)), test + other, classes)
             if len(chosen) < test + other:
                 raise InputError(
-                    f"{spec.name}: numbers.held_out: {test + other} of {len(digits)} numbers; at most about "
+                    f"{spec.name}: numbers.held_out: {test + other} of {counted(len(digits), 'number')}; at most about "
                     f"{len(chosen)} can be held out so that every digit occurs in every slot among the others"
                 )
             masks = np.zeros((2, len(digits)), np.bool_)

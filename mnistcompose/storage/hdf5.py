@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import BuildError
 from ..layout.model import MAX_SIDE, MAX_SLOTS
-from ..quantities import human_bytes
+from ..quantities import counted, human_bytes
 from .digests import check_digest
 from .files import Pieces, failing
 from .manifest import ShardEntry
@@ -207,7 +207,8 @@ def inspect(file: h5py.File, path: Path, promise: Promise | None = None) -> Prom
         raise BuildError(f"{path}: {difference}")
     if found.count > MAX_SHARD or not 1 <= form.slots <= MAX_SLOTS:
         raise BuildError(
-            f"{path}: promises {found.count:,} samples of {form.slots} digits; allowed are {MAX_SHARD:,} of {MAX_SLOTS}"
+            f"{path}: promises {counted(found.count, 'sample')} of {counted(form.slots, 'digit')}; "
+            f"allowed are {MAX_SHARD:,} of {MAX_SLOTS}"
         )
     if max(image[:2], default=0) > MAX_SIDE or len(image) not in (2, 3) or image[2:] not in ((), (3,)):
         raise BuildError(f"{path}: images of {' x '.join(map(str, image))}; at most {MAX_SIDE} x {MAX_SIDE} x 3")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import bundled_names
-from ..quantities import listed
+from ..quantities import counted, listed
 from .digests import check_digest, split_digest
 from .files import failing, write_file
 from .location import cache_folder, is_local
@@ -95,7 +95,7 @@ class SplitEntry(_Entry):
                 raise ValueError(f"{shard.name} does not continue at sample {total}")
             total += shard.count
         if total != self.count:
-            raise ValueError(f"the shards hold {total} samples, not {self.count}")
+            raise ValueError(f"the shards hold {counted(total, 'sample')}, not {self.count}")
         if split_digest(block for shard in self.shards for block in shard.blocks) != self.digest:
             raise ValueError("the split's digest is not that of its blocks")
         return self
@@ -146,7 +146,7 @@ class Manifest(_Entry):
             names = [entry.virtual.name, *(shard.name for shard in entry.shards)]
             total = len(entry.shards)
             if names != [f"{split}.h5", *(shard_name(split, number, total) for number in range(total))]:
-                raise ValueError(f"splits.{split}: should list {split}.h5, and its {total} shards in order")
+                raise ValueError(f"splits.{split}: should list {split}.h5, and its {counted(total, 'shard')} in order")
             for number, shard in enumerate(entry.shards):
                 first = number * self.shard_size
                 if (shard.split, shard.first, shard.count) != (split, first, min(self.shard_size, entry.count - first)):

@@ -99,7 +99,7 @@ def test_a_mask_is_a_ready_batch(data, truth):
     mask = truth[1] % 7 == 3
     for index in (mask, mask.tolist(), torch.from_numpy(mask), torch.from_numpy(mask).byte()):
         assert_is(data[index], truth, mask)
-    with pytest.raises(IndexError, match="the mask has 2299 entries: there are 2300 images"):
+    with pytest.raises(IndexError, match="the mask has 2,299 entries: there are 2,300 images"):
         data[mask[:-1]]
 
 
@@ -109,7 +109,7 @@ def test_no_index_is_an_empty_batch(data, truth):
 
 @pytest.mark.parametrize("index", [TRAIN, -TRAIN - 1, [0, TRAIN], [10**12]])
 def test_an_index_out_of_range_is_an_index_error(data, index):
-    with pytest.raises(IndexError, match="out of range: there are 2300 images"):
+    with pytest.raises(IndexError, match="out of range: there are 2,300 images"):
         data[index]
 
 
