@@ -116,7 +116,8 @@ def build(
     Raises
     ------
     InputError
-        An argument cannot be used; nothing has been written.
+        An argument cannot be used, and nothing has been written; or the layout leaves a digit without ink, which shows
+        only as its image is made: what was written before stays, and `force` replaces it.
     BuildError
         The work could not be finished. The same call resumes it.
     """

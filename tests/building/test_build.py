@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 from disk import file_limit
+from idx_files import digits as digit_images
+from idx_files import mnist_like, write
 
 from mnistcompose import (
     BuildError,
@@ -694,3 +696,17 @@ def test_nothing_is_written_if_one_layout_is_bad(tmp_path: Path):
         assert result.returncode == 2
         assert len(result.stderr.splitlines()) == 1
         assert not out.exists()
+
+
+def test_a_digit_without_ink_shows_as_its_image_is_made(tmp_path: Path):
+    """And not before, so its error is the only one of bad input after which there are files."""
+    spec = load_spec("MNIST-II-01")
+    small = spec.model_copy(update={"slots": tuple(s.model_copy(update={"scale": 0.4}) for s in spec.slots)})
+    images, labels = digit_images(3)
+    images[:] = 0
+    images[:, 14, 14] = 32  # a pixel of the darkest ink
+    folder = write(tmp_path / "dots", mnist_like((images, labels), (images, labels)))
+    with pytest.raises(InputError, match="leaves no ink; give the slot a larger scale"):
+        build(small, tmp_path / "x", train=1000, test=0, digits=folder)
+    assert {path.name for path in (tmp_path / "x").iterdir()} <= {"build.json", "journal.jsonl", ".lock"}
+    build(spec, tmp_path / "x", train=1000, test=0, force=True)
