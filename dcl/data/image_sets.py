@@ -29,6 +29,7 @@ from .augmentation import Augmentation
 from .local_contrast_norm import local_contrast
 
 CLASSES = {"svhn": 10, "cifar10": 10, "cifar100": 100, "ilsvrc2012": 1000, "fashion-mnist": 10}
+IMAGES_HASH = "images_sha256"  # of a split's entry; runs of versions before it lack it
 SETS = tuple(CLASSES)  # the first three in the order of the paper's Table 2
 SVHN_HELD_OUT = (400, 200)  # of each class, from SVHN's train and extra images: the paper's validation set
 CIFAR_HELD_OUT = 5000  # training images that become the validation set; the paper has none
@@ -37,11 +38,22 @@ FOLDER_SIDE = 256  # pixels to which ILSVRC2012's images are stretched, as in Ca
 Labels = NDArray[np.int64]
 
 
+_SAMPLE = 256  # files of a folder whose bytes identify it
+
+
 class Arrays(NamedTuple):
     """Images uint8 (N, C, H, W) and labels int64 (N,) of a split."""
 
     images: NDArray[np.uint8]
     labels: Labels
+
+
+class _Identified(NamedTuple):
+    """A split's arrays, and a SHA-256 that identifies its images."""
+
+    images: NDArray[np.uint8]
+    labels: Labels
+    sha256: str
 
 
 # --- splits ---------------------------------------------------------------------------------------------------------
@@ -155,24 +167,46 @@ def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
     BuildError
         The file cannot be written, or is damaged.
     """
+    samples, listed = _listed(root)
+    return _decoded_folder(root, side, samples, listed)
+
+
+def _listed(root: Path) -> tuple[list[tuple[Path, int]], str]:
+    """Files of a folder and their labels, and a text of their names and sizes."""
     from torchvision.datasets import ImageFolder
 
     try:
-        samples = ImageFolder(root).samples
-        listed = "\n".join(f"{Path(path).relative_to(root)} {Path(path).stat().st_size}" for path, _ in samples)
+        samples = [(Path(path), label) for path, label in ImageFolder(root).samples]
+        return samples, "\n".join(f"{path.relative_to(root)} {path.stat().st_size}" for path, _ in samples)
     except (OSError, ValueError) as error:
         raise InputError(
             f"{root}: {str(error).partition(chr(10))[0]}; it should hold one folder of images per class"
         ) from None
+
+
+def _decoded_folder(root: Path, side: int, samples: list[tuple[Path, int]], listed: str) -> Arrays:
     digest = hashlib.sha256(f"{side}\n{listed}".encode()).hexdigest()[:12]
     file = root.parent / f"{root.name}-{side}-{digest}.npy"
     if not file.exists():
-        _decode([Path(path) for path, _ in samples], side, file)
+        _decode([path for path, _ in samples], side, file)
     try:
         images = np.load(file, mmap_mode="c")
     except (OSError, ValueError):
         raise BuildError(f"{file}: damaged; delete it to have the images decoded again") from None
     return Arrays(images, np.array([label for _, label in samples], np.int64))
+
+
+def _folder_digest(samples: list[tuple[Path, int]], listed: str) -> str:
+    """SHA-256 of the names and sizes of all files, and of the bytes of evenly spaced ones.
+
+    The bytes are those of the files, since decoders differ in a pixel's last bit.
+    """
+    state = hashlib.sha256(listed.encode())
+    for place in sorted({len(samples) * part // _SAMPLE for part in range(_SAMPLE)}):
+        path = samples[place][0]
+        with failing("read", path):
+            state.update(path.read_bytes())
+    return state.hexdigest()
 
 
 def _decode(paths: list[Path], side: int, file: Path) -> None:
@@ -208,13 +242,17 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=4)
-def _read(name: str, root: Path, split: Split) -> Arrays:
+def _read(name: str, root: Path, split: Split) -> _Identified:
     """Read a split. SVHN's held-out images are never trained on; those of others are, unless they are measured on."""
-    if name == "fashion-mnist":
-        return _read_idx(root, split)
     if name == "ilsvrc2012":
-        return read_folder(root / ("train" if split == "train" else "val"))
-    return _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
+        folder = root / ("train" if split == "train" else "val")
+        samples, listed = _listed(folder)
+        return _Identified(*_decoded_folder(folder, FOLDER_SIDE, samples, listed), _folder_digest(samples, listed))
+    if name == "fashion-mnist":
+        arrays = _read_idx(root, split)
+    else:
+        arrays = _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
+    return _Identified(*arrays, hashlib.sha256(np.ascontiguousarray(arrays.images).data).hexdigest())
 
 
 # --- what the grid trains on ----------------------------------------------------------------------------------------
@@ -227,7 +265,10 @@ class ImageSet:
     Attributes
     ----------
     splits : mapping
-        The training split first, then the one to measure on: number of images, and SHA-256 of the labels.
+        The training split first, then the one to measure on: number of images, SHA-256 of the labels and of the images.
+        That of the images covers all pixels of a set that is read into memory. Of ILSVRC2012 it covers the
+        names and sizes of all files and the bytes of 256 of them, at even distances, so that a start does not read the
+        whole set. Stored runs of versions without it are compared without it.
     input_shape : (int, int, int)
         Channels, height and width of the network's input.
     """
@@ -260,7 +301,7 @@ class ImageSet:
 
         SVHN's images are normalised by their local contrast.
         """
-        images, labels = map(torch.from_numpy, _read(self.name, self.root, split))
+        images, labels = map(torch.from_numpy, _read(self.name, self.root, split)[:2])
         if self.data_on_device:
             images = images.to(device)
         if self.name == "svhn":
@@ -305,9 +346,9 @@ def open_images(
     names: tuple[Split, Split] = ("fit", "validation") if validation else ("train", "test")
     splits: dict[Split, dict[str, Any]] = {}
     for split in names:
-        images, labels = _read(name, root, split)
+        images, labels, of_images = _read(name, root, split)
         digest = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
-        splits[split] = {"images": len(labels), "labels_sha256": digest}
+        splits[split] = {"images": len(labels), "labels_sha256": digest, IMAGES_HASH: of_images}
         if labels.max() >= CLASSES[name]:
             raise InputError(f"{root}: {split} has {counted(labels.max() + 1, 'class')}; {name} has {CLASSES[name]}")
     side = augmentation.crop

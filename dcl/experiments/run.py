@@ -30,7 +30,17 @@ from ..training.precision import Precision
 from ..training.recipe import DEFAULT_EPOCHS, DEFAULT_RECIPE, Recipe
 from .environment import environment
 from .registry import MODELS, fusion_of, make_network, printed_notation, target_of
-from .run_file import DIVERGED, FINISHED, RECORD_FORMAT, Record, read_record, status_of, write_record
+from .run_file import (
+    DIVERGED,
+    FINISHED,
+    RECORD_FORMAT,
+    Record,
+    comparable,
+    read_record,
+    status_of,
+    without_images,
+    write_record,
+)
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
             augment=run.dataset.augmentation,
             data_on_device=run.dataset.data_on_device,
             checkpoint=checkpoint,
-            metadata={key: value for key, value in identity.items() if key not in _OF_FIT},
+            metadata={key: value for key, value in without_images(identity).items() if key not in _OF_FIT},
             progress=progress,
         )
     except DivergenceError as error:
@@ -206,6 +216,7 @@ def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
     InputError
         They differ; the message names the file, the key and both values.
     """
+    stored, wanted = comparable(stored, wanted)
     for key in keys:
         found, expected = stored.get(key), wanted[key]
         if isinstance(found, dict) and isinstance(expected, dict) and found != expected:

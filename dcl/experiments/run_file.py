@@ -1,7 +1,7 @@
 """The file of a stored run: its format, reading and writing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +11,8 @@ from mnistcompose.errors import BuildError, InputError
 from mnistcompose.quantities import counted
 from mnistcompose.storage.files import failing, write_file
 from mnistcompose.storage.manifest import MANIFEST
+
+from ..data.image_sets import IMAGES_HASH
 
 RECORD_FORMAT = "mnistcompose-run-1"
 
@@ -103,6 +105,23 @@ class _Unfinished(_Part):
     status: Literal["diverged", "failed"]
     reason: str
     history: _History | None = None  # of the epochs that ended before that
+
+
+def without_images(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What determined a run, without the hashes of its images."""
+    splits = identity.get("splits", {})
+    kept = {name: {k: v for k, v in entry.items() if k != IMAGES_HASH} for name, entry in splits.items()}
+    return {**identity, "splits": kept} if splits else {**identity}
+
+
+def hashes_images(identity: Mapping[str, Any]) -> bool:
+    """Whether a run on a set of images is stored with the hashes of its images, as it is since this version."""
+    return any(IMAGES_HASH in entry for entry in identity.get("splits", {}).values())
+
+
+def comparable(one: Mapping[str, Any], two: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What determined two runs; without the hashes of their images if one of them was stored without."""
+    return (one, two) if hashes_images(one) and hashes_images(two) else (without_images(one), without_images(two))
 
 
 def status_of(record: Record) -> str:

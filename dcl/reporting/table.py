@@ -20,7 +20,7 @@ from mnistcompose.layout.names import bundled_names, load_spec
 from mnistcompose.rendering.draws import draw
 
 from ..experiments.registry import MODELS
-from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, status_of
+from ..experiments.run_file import DIVERGED, FAILED, FINISHED, Record, comparable, hashes_images, status_of
 from ..models.networks import IMAGE_NETWORKS, without_dcl
 from .protocol import NOTE, follows_protocol
 from .statistics import Difference, mean_and_std, paired_difference, relative_drop, sharing_sources
@@ -98,8 +98,8 @@ def first_difference(
 ) -> str | None:
     """Describe how two runs differ, apart from seeds and the keys to ignore; None if they may be averaged."""
     one, two = (
-        {k: v for k, v in each["determined_by"].items() if k not in ("seed", *ignoring) and v not in (None, {})}
-        for each in (record, other)
+        {k: v for k, v in each.items() if k not in ("seed", *ignoring) and v not in (None, {})}
+        for each in comparable(record["determined_by"], other["determined_by"])
     )
     keys = sorted(one.keys() | two.keys()) if only is None else only
     key = next((key for key in keys if one.get(key) != two.get(key)), None)
@@ -130,7 +130,9 @@ def check_alike(records: Iterable[Record], names: Iterable[object] | None = None
     """
     records = list(records)
     first: dict[tuple[Any, ...], tuple[object, Record]] = {}
-    for record, name in zip(records, map(_run_name, records) if names is None else names, strict=True):
+    named = list(zip(records, map(_run_name, records) if names is None else names, strict=True))
+    # runs without hashes of their images come last: the first of a dataset is compared with all others
+    for record, name in sorted(named, key=lambda pair: not hashes_images(pair[0]["determined_by"])):
         run = record["determined_by"]
         dataset, model, seed = run["dataset"], run["model"], run["seed"]
         for key, only in (((dataset,), _IMAGES), ((dataset, model), None)):

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import pickle
+from contextlib import nullcontext
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +25,11 @@ from dcl.data.image_sets import SETS, held_out, open_images, read_folder, svhn_s
 from dcl.data.local_contrast_norm import RANGE, SIGMA, WINDOW, local_contrast
 from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
 from dcl.experiments.inference import load_trained
-from dcl.experiments.run import Run, run_one
+from dcl.experiments.run import Run, refuse_other, run_one
 from dcl.experiments.run_file import read_records
 from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
 from dcl.reporting.protocol import IMAGES
-from dcl.reporting.table import paper_table2, summarise
+from dcl.reporting.table import check_alike, paper_table2, summarise
 from dcl.reporting.table2 import TOP5, paper_gain, pivot
 from dcl.training.evaluation import evaluate
 from dcl.training.recipe import Recipe, learning_rate
@@ -596,3 +598,69 @@ def test_bad_input_ends_with_one_line(command, arguments: tuple[str, ...], messa
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not any(Path.cwd().iterdir())
+
+
+def identity(name: str, root: Path) -> dict:
+    images._read.cache_clear()
+    return open_images(name, root, AS_IT_IS).identity()
+
+
+def test_a_set_is_identified_by_all_pixels_that_are_in_memory(tmp_path: Path) -> None:
+    pixels, labels = digits(36)
+    for name in ("first", "again"):
+        write(tmp_path / name, mnist_like((pixels, labels), digits(20)))
+    first = identity("fashion-mnist", tmp_path / "first")
+    assert identity("fashion-mnist", tmp_path / "again") == first
+    pixels[-1, -1, -1] ^= 1
+    write(tmp_path / "second", mnist_like((pixels, labels), digits(20)))
+    second = identity("fashion-mnist", tmp_path / "second")
+    assert second["splits"]["test"] == first["splits"]["test"]
+    differing = {key for key, value in first["splits"]["train"].items() if second["splits"]["train"][key] != value}
+    assert differing == {"images_sha256"}
+
+
+def test_a_folder_is_identified_by_names_sizes_and_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path)
+    monkeypatch.setattr(images, "_SAMPLE", 2)  # of six files: the first and the fourth
+    read: list[str] = []
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or plain(path))
+    first = identity("ilsvrc2012", tmp_path)
+    assert len(read) == 2 * 2
+    assert identity("ilsvrc2012", tmp_path) == first
+    chosen, other, renamed = (tmp_path / f"train/n00000000/{number}.JPEG" for number in (0, 1, 7))
+    content = plain(chosen)
+    for change, undo in (
+        (lambda: chosen.write_bytes(content[:-1] + b"\0"), lambda: chosen.write_bytes(content)),  # same size
+        (lambda: other.write_bytes(plain(other) + b"\0"), lambda: other.write_bytes(plain(other)[:-1])),  # another size
+        (lambda: other.rename(renamed), lambda: renamed.rename(other)),
+    ):
+        change()
+        assert identity("ilsvrc2012", tmp_path) != first
+        undo()
+        assert identity("ilsvrc2012", tmp_path) == first
+
+
+def with_hashes(record: dict, value: str | None) -> dict:
+    splits = record["determined_by"]["splits"]
+    for entry in splits.values():
+        entry |= {} if value is None else {"images_sha256": value}
+    return record
+
+
+@pytest.mark.parametrize("order", [*permutations((None, "a", "b"))])
+def test_runs_on_other_images_are_not_in_one_table(order: tuple) -> None:
+    """A run that was stored without hashes belongs to any; two that have them must agree."""
+    records = {value: with_hashes(a_record("lenet", seed, [1]), value) for seed, value in enumerate((None, "a", "b"))}
+    with pytest.raises(InputError, match="differ in splits"):
+        check_alike([records[value] for value in order])
+    check_alike([records[value] for value in order if value != "b"])
+
+
+@pytest.mark.parametrize(("stored", "refused"), [(None, False), ("a", False), ("b", True)])
+def test_a_run_on_other_images_is_not_resumed(stored: str | None, refused: bool) -> None:
+    there, wanted = (with_hashes(a_record("lenet", 0, [1]), value)["determined_by"] for value in (stored, "a"))
+    with pytest.raises(InputError, match="was made with splits") if refused else nullcontext():
+        refuse_other(Path("run.json"), there, wanted, ["splits"])
+    with pytest.raises(InputError, match="was made with seed"):
+        refuse_other(Path("run.json"), there | {"seed": 3}, wanted, ["seed"])
