@@ -109,14 +109,18 @@ class _Unfinished(_Part):
 
 def without_images(identity: Mapping[str, Any]) -> dict[str, Any]:
     """What determined a run, without the hashes of its images."""
-    splits = identity.get("splits", {})
-    kept = {name: {k: v for k, v in entry.items() if k != IMAGES_HASH} for name, entry in splits.items()}
-    return {**identity, "splits": kept} if splits else {**identity}
+    kept = {name: {k: v for k, v in entry.items() if k != IMAGES_HASH} for name, entry in _splits(identity).items()}
+    return {**identity, **({"splits": kept} if kept else {})}
 
 
 def hashes_images(identity: Mapping[str, Any]) -> bool:
     """Whether a run on a set of images is stored with the hashes of its images, as it is since this version."""
-    return any(IMAGES_HASH in entry for entry in identity.get("splits", {}).values())
+    return any(IMAGES_HASH in entry for entry in _splits(identity).values())
+
+
+def _splits(identity: Mapping[str, Any]) -> Mapping[str, Any]:
+    splits = identity.get("splits")
+    return splits if isinstance(splits, Mapping) else {}
 
 
 def comparable(one: Mapping[str, Any], two: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -191,20 +191,20 @@ def _shard_problems(
 
 def _drawn_problems(path: Path, shard: Shard, spec: LayoutSpec, bank: DigitBank) -> Iterator[str]:
     """Compare digits and random choices with those that the layout and the seed give; this needs no rendering."""
-    source = shard.source_index
+    origin, source = shard.origin, shard.source_index
     least = 0 if spec.length == "all" else -1
     if source.size and not least <= source.min() <= source.max() < len(bank.labels):
-        yield f"{path}: source_index leaves 0..{len(bank.labels) - 1}, the images of the {shard.split} split"
+        yield f"{path}: source_index leaves 0..{len(bank.labels) - 1}, the images of the {origin.split} split"
     elif (np.where(source < 0, ABSENT, bank.labels[source]) != shard.digits).any():
         yield f"{path}: digits are not those of the source images"
-    draws = draw(spec, shard.split, shard.first, shard.first + len(shard), shard.seed, bank)
+    draws = draw(spec, origin.split, origin.first, origin.first + len(shard), origin.seed, bank)
     columns = drawn_columns(draws)
     if shard.labels_clean is not None:
         columns["labels"] = shard.labels_clean + draws.label_shift
     for name, again in columns.items():
         wrong = np.flatnonzero((getattr(shard, name) != again).reshape(len(shard), -1).any(axis=1))
         if len(wrong):
-            yield f"{path}: {name} of sample {shard.first + wrong[0]} is not what the layout and the seed give"
+            yield f"{path}: {name} of sample {origin.first + wrong[0]} is not what the layout and the seed give"
 
 
 def _chosen(shards: list[ShardEntry], wanted: int, manifest: Manifest) -> dict[str, list[tuple[int, int]]]:

@@ -55,12 +55,7 @@ def compose_shard(
 
     made = compose(bank, spec, split, seed, start, stop, masks=masks)
     return Shard(
-        split=split,
-        seed=seed,
-        first=start,
-        spec_digest=spec.digest,
-        digits_digest=bank.digest,
-        classes=bank.classes,
+        Origin(split, seed, start, spec.digest, bank.digest, bank.classes),
         images=made.images,
         labels=made.labels,
         digits=made.digits,

@@ -44,15 +44,15 @@ class Entry(NamedTuple):
 
 def encode(folder: Path, shard: Shard) -> list[Entry]:
     """Write the images into `train/`, and encode their boxes."""
-    place = folder / shard.split
+    place = folder / shard.origin.split
     place.mkdir(exist_ok=True)
-    height, width = shard.images.shape[1:3]
+    first, (height, width) = shard.origin.first, shard.images.shape[1:3]
     entries = []
     rows = zip(shard.images, shard.labels.tolist(), factors(shard), strict=True)
-    for index, (image, label, values) in enumerate(rows, shard.first):
+    for index, (image, label, values) in enumerate(rows, first):
         name = f"{key(index)}.png"
         about = {"id": index, "file_name": name, "width": width, "height": height, "license": 1, "number": label}
-        masks = None if shard.masks is None else shard.masks[index - shard.first]
+        masks = None if shard.masks is None else shard.masks[index - first]
         found = list(_annotations(index, values, masks))
         boxes, line = ",\n".join(map(json.dumps, found)), json.dumps(_line(name, label, found))
         (place / name).write_bytes(png(image))

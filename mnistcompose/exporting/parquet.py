@@ -40,7 +40,7 @@ def sample_bytes(_source: Source) -> int:
 
 def encode(_folder: Path, shard: Shard) -> "list[pa.Table]":
     """Make a row group of each thousand samples."""
-    schema = _schema(shard.form, shard.classes)
+    schema = _schema(shard.form, shard.origin.classes)
     return [_table(shard, slice(start, start + BLOCK), schema) for start in range(0, len(shard), BLOCK)]
 
 
@@ -100,7 +100,7 @@ def _table(shard: Shard, rows: slice, schema: "pa.Schema") -> "pa.Table":
     import pyarrow as pa
 
     images = shard.images[rows]
-    first = shard.first + rows.start
+    first = shard.origin.first + rows.start
     pictures = [{"bytes": png(image), "path": f"{key(first + place)}.png"} for place, image in enumerate(images)]
     columns = [pa.array(pictures, schema.field("image").type), pa.array(shard.labels[rows])]
     columns += [_column(getattr(shard, name)[rows]) for name in FACTORS]

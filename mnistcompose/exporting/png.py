@@ -39,12 +39,12 @@ def _has_folders(source: Source) -> bool:
 
 def encode(folder: Path, shard: Shard) -> list[Row]:
     """Write `train/007/0000000012.png`, or without folders `train/0000000012.png`, and list the table's rows."""
-    root, numbers = folder / shard.split, shard.classes**shard.form.slots
+    root, numbers = folder / shard.origin.split, shard.origin.classes**shard.form.slots
     labels = shard.labels.tolist()
     places = {label: f"{number_name(label, numbers)}/" if numbers <= _FOLDERS else "" for label in set(labels)}
     for place in places.values():
         (root / place).mkdir(parents=True, exist_ok=True)
-    names = [f"{places[label]}{key(index)}.png" for index, label in enumerate(labels, shard.first)]
+    names = [f"{places[label]}{key(index)}.png" for index, label in enumerate(labels, shard.origin.first)]
     for name, image in zip(names, shard.images, strict=True):
         (root / name).write_bytes(png(image))
     factors = [decimals(getattr(shard, name)).reshape(len(shard), -1).tolist() for name in FACTORS]

@@ -293,7 +293,7 @@ def _distinct(words: Words, bank: DigitBank) -> NDArray[np.int32]:
     """Indices of source images (n, k) of different classes; all images that are left are equally likely for a slot."""
     by_class, counts = np.argsort(bank.labels, kind="stable"), np.bincount(bank.labels)
     starts = np.cumsum(counts) - counts
-    if words.shape[1] > (present := np.count_nonzero(counts)):
+    if words.shape[1] > (present := int(np.count_nonzero(counts))):
         raise InputError(f"distinct: {words.shape[1]} different digits in a number, of {counted(present, 'class')}")
     sources, taken = [], np.empty((len(words), 0), np.uint8)
     for own in words.T:

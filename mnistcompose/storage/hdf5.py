@@ -151,7 +151,7 @@ def read_shard(path: Path, sha256: str, promise: Promise | None = None) -> Shard
     with decoding(path), h5py.File(h5py.h5f.open_file_image(content), "r") as file:
         found = inspect(file, path, promise)
         arrays = {name: file[name][...] for name in found.form.columns}
-    return Shard(**vars(found.origin), **arrays)
+    return Shard(found.origin, **arrays)
 
 
 def read_promise(path: Path) -> Promise:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Literal, get_args
 
@@ -117,8 +117,8 @@ class Shard:
 
     Attributes
     ----------
-    split, seed, first, spec_digest, digits_digest, classes
-        As in `Origin`.
+    origin
+        Which samples these are, and what they were made from.
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     labels : int64 (n,)
         The number, sum of digit * classes**(length - 1 - slot); with label noise, possibly another one.
@@ -142,12 +142,7 @@ class Shard:
         The number without label noise, in datasets that have it.
     """
 
-    split: SplitName
-    seed: int
-    first: int
-    spec_digest: str
-    digits_digest: str
-    classes: int
+    origin: Origin
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     digits: NDArray[np.uint8]
@@ -169,11 +164,6 @@ class Shard:
         """What the samples look like."""
         extra = {name: getattr(self, name) is not None for name in ("masks", "labels_clean")}
         return SampleSchema(self.digits.shape[1], self.images.shape[1:], **extra)
-
-    @property
-    def origin(self) -> Origin:
-        """What the samples were made from."""
-        return Origin(*(getattr(self, field.name) for field in fields(Origin)))
 
 
 def splits_of(layout: LayoutSpec) -> tuple[SplitName, ...]:

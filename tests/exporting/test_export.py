@@ -127,7 +127,7 @@ def test_numbers_of_three_digits_are_read_as_qmnist(folders, tmp_path):
 def test_every_factor_is_there(folders, exported):
     entry = read_manifest(folders["MNIST-II-02"]).splits["train"].shards[1]
     shard = read_shard(folders["MNIST-II-02"] / entry.name, entry.sha256)
-    here = slice(shard.first, shard.first + len(shard))
+    here = slice(shard.origin.first, shard.origin.first + len(shard))
     with np.load(exported["npz"] / "train.npz") as data:
         for name in FACTORS:
             np.testing.assert_array_equal(data[name][here], getattr(shard, name))

@@ -20,7 +20,7 @@ from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
 from mnistcompose.storage.hdf5 import encode, read_promise, read_shard, virtual_bytes
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
-from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, Promise, SampleSchema, Shard, shard_name
+from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, Origin, Promise, SampleSchema, Shard, shard_name
 
 ZEROS = "0" * 64
 
@@ -34,12 +34,7 @@ def shard(count: int, slots: int = 3, seed: int = 0, first: int = 0) -> Shard:
     whole = {"images": (28, 28), "digits": (slots,), "flip": (slots,)}
     real = {"center": (slots, 2), "scale": (slots,), "rotation": (slots,), "box": (slots, 4)}
     return Shard(
-        split="train",
-        seed=2**63 - 1,
-        first=first,
-        spec_digest=ZEROS,
-        digits_digest="f" * 64,
-        classes=10,
+        Origin("train", 2**63 - 1, first, ZEROS, "f" * 64, 10),
         labels=random.integers(0, 10**slots, count),
         source_index=random.integers(0, 60_000, (count, slots), np.int32),
         **{name: random.integers(0, 256, (count, *shape), np.uint8) for name, shape in whole.items()},
@@ -48,11 +43,8 @@ def shard(count: int, slots: int = 3, seed: int = 0, first: int = 0) -> Shard:
 
 
 def same(one: Shard, other: Shard) -> bool:
-    fields = ("split", "seed", "first", "spec_digest", "digits_digest", "classes")
     arrays = ((getattr(one, name), getattr(other, name)) for name in COLUMNS)
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in arrays) and all(
-        getattr(one, name) == getattr(other, name) for name in fields
-    )
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in arrays) and one.origin == other.origin
 
 
 def encoded(part: Shard, compression: Compression = "none") -> bytes:
@@ -67,7 +59,7 @@ def put(folder: Path, part: Shard, index: int = 0, total: int = 1) -> ShardEntry
         bytes=len(content),
         sha256=sha256(content),
         split="train",
-        first=part.first,
+        first=part.origin.first,
         count=len(part),
         blocks=list(block_digests(part.images, part.labels)),
     )
@@ -115,7 +107,7 @@ def test_plain_h5py_reads_a_shard(tmp_path: Path):
     with h5py.File(tmp_path / entry.name) as file:
         assert set(file) == set(COLUMNS)
         assert np.array_equal(file["images"][3:7], part.images[3:7])
-        assert file.attrs["seed"] == part.seed
+        assert file.attrs["seed"] == part.origin.seed
         assert file.attrs["format"] == 1
         assert all(file[name].attrs["unit"] for name in file)
 
