@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
 from ..digits.bank import load_digits
-from ..layout.model import Choice, Fit, FlipChoice, LayoutSpec, Normal, Slot, Uniform
+from ..layout.model import Fit, FlipChoice, LayoutSpec, Slot
+from ..layout.varying import Choice, Normal, Uniform
 from ..rendering.draws import ANGLE, FLIPS, POSITION, SCALE, draw
 from .style import COLORS, PAPER, font
 

@@ -15,19 +15,9 @@ from numpy.typing import NDArray
 from ..arguments import whole
 from ..digits.bank import DigitBank, Split
 from ..errors import InputError
-from ..layout.model import (
-    NORMAL_CUT,
-    UNIT,
-    Choice,
-    FlipChoice,
-    LayoutSpec,
-    LengthChoice,
-    Normal,
-    TintByDigit,
-    TintChoice,
-    Uniform,
-)
+from ..layout.model import UNIT, FlipChoice, LayoutSpec, LengthChoice, TintByDigit, TintChoice
 from ..layout.names import as_spec
+from ..layout.varying import NORMAL_CUT, Choice, Normal, Uniform
 from ..quantities import counted
 from .label_noise import label_shifts
 from .number_choice import check_split, choose_digits

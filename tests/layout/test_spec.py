@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose.errors import InputError
-from mnistcompose.layout.model import Choice, Fit, FlipChoice, LayoutSpec, support
+from mnistcompose.layout.model import Fit, FlipChoice, LayoutSpec
 from mnistcompose.layout.names import load_spec, spec_names
 from mnistcompose.layout.problems import LayoutError
 from mnistcompose.layout.reading import dump_spec, parse_spec
+from mnistcompose.layout.varying import Choice, support
 
 GOOD = "name: x\nslots:\n  - center: [0, 0]\n"
 SLOT = GOOD + "    "
@@ -247,3 +248,9 @@ def test_of_very_many_problems_the_first_are_told():
     assert len(told) == 21
     assert told[-1].startswith("bad.yaml: and ")
     assert told[-1].endswith("more problems")
+
+
+def test_old_pickles_find_the_quantities_where_they_were():
+    from mnistcompose.layout import model, varying
+
+    assert (model.Uniform, model.Normal, model.Choice) == (varying.Uniform, varying.Normal, varying.Choice)

@@ -10,9 +10,9 @@ from scipy import stats
 
 from mnistcompose import load_digits
 from mnistcompose.digits.bank import DigitBank
-from mnistcompose.layout.model import NORMAL_CUT
 from mnistcompose.layout.names import load_spec, spec_names
 from mnistcompose.layout.reading import parse_spec
+from mnistcompose.layout.varying import NORMAL_CUT
 from mnistcompose.rendering import draws
 from mnistcompose.rendering.draws import ANGLE, POSITION, SCALE, draw, draw_at, sines
 

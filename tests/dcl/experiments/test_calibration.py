@@ -11,9 +11,9 @@ from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
 from mnistcompose.cli import main
 from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.errors import InputError
-from mnistcompose.layout.model import Normal, Uniform
 from mnistcompose.layout.names import load_spec
 from mnistcompose.layout.reading import parse_spec
+from mnistcompose.layout.varying import Normal, Uniform
 
 TEXT = """
 name: x
