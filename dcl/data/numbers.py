@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mnistcompose.arguments import here
-from mnistcompose.building.build import build
+from mnistcompose.building.first_use import built_on_first_use
 from mnistcompose.datasets.composed import ComposedDigits
 from mnistcompose.datasets.sharded import ShardedDigits
 from mnistcompose.datasets.targets import TargetName
@@ -18,7 +18,7 @@ from mnistcompose.digits.bank import Split, load_digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import bundled_names, load_spec
-from mnistcompose.storage.manifest import MANIFEST, Manifest, read_manifest
+from mnistcompose.storage.manifest import Manifest, read_manifest
 from mnistcompose.storage.schema import SplitName
 
 PUBLISHED: tuple[SplitName, SplitName] = ("train", "test")  # what is trained on, and what is measured
@@ -87,6 +87,8 @@ def open_dataset(
 ) -> Dataset:
     """Find a dataset by the name of a bundled layout, its folder or a YAML file; build it if it is missing.
 
+    If another process is building it, wait for that.
+
     Parameters
     ----------
     seed : int
@@ -136,20 +138,7 @@ def _composed(spec: LayoutSpec, seed: int) -> Dataset:
 
 
 def _built(spec: LayoutSpec, seed: int, root: Path, building: Callable[[str], None]) -> Dataset:
-    if not (root / MANIFEST).exists():
-        building(str(root))
-        build(spec, root, seed=seed)
-    manifest = read_manifest(root)
-    counts = {split: manifest.splits[split].count for split in PUBLISHED}
-    for field, found, wanted in (
-        ("layout", manifest.spec_digest, spec.digest),
-        ("seed", manifest.seed, seed),
-        ("size", counts, {"train": spec.train, "test": spec.test}),
-    ):
-        if found != wanted:
-            raise InputError(
-                f"{root}: holds a dataset of another {field} ({found}, not {wanted}); give a folder, or move it away"
-            )
+    manifest = built_on_first_use(root, spec, seed, begin=lambda: building(str(root)), whole=True)
     return _verified(spec, manifest, root)
 
 

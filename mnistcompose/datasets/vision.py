@@ -1,6 +1,5 @@
 """A dataset in the shape of torchvision's: built on first use, PIL images, targets by name."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +12,19 @@ from torchvision import tv_tensors
 from torchvision.datasets import VisionDataset
 
 from ..arguments import here, whole
-from ..building.build import build as build_dataset
+from ..building.first_use import built_on_first_use
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec, bundled_names
 from ..quantities import number_name
 from ..rendering.draws import ABSENT, MAX_SEED
 from ..storage.columns import arrays
-from ..storage.locks import LockedError
-from ..storage.manifest import MANIFEST, Manifest, read_manifest
+from ..storage.manifest import MANIFEST, read_manifest
 from ..storage.schema import SplitName
 from .base import Transform
 from .targets import make_targets
 
 TargetType = Literal["number", "digits", "multilabel", "boxes", "masks"]
-
-_PAUSE = 0.2  # seconds between two looks at a folder in which another process builds
 
 
 class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no types
@@ -106,7 +102,10 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self.target_type = target_type
         self._target_types = _checked(target_type)
         self.folder, spec = _find(here(root), name)
-        manifest = _ensure(self.folder, spec, whole("seed", seed, 0, MAX_SEED), make=download or build)
+        seed = whole("seed", seed, 0, MAX_SEED)
+        if not (download or build or (self.folder / MANIFEST).is_file()):
+            raise InputError(f"{self.folder}: no dataset; download=True builds it")
+        manifest = built_on_first_use(self.folder, spec, seed)
         self._digit_classes = manifest.classes
         self._numbers = manifest.classes ** len(spec.slots)
         if self.split not in manifest.splits:
@@ -180,22 +179,3 @@ def _find(root: Path, name: str | Path | LayoutSpec) -> tuple[Path, LayoutSpec]:
         return root / name, read_manifest(root / name).layout
     spec = as_spec(name)
     return root / spec.name, spec
-
-
-def _ensure(folder: Path, spec: LayoutSpec, seed: int, *, make: bool) -> Manifest:
-    """Manifest of a dataset, which is built if it is not there and `make` is true."""
-    while make and not (folder / MANIFEST).is_file():
-        try:
-            build_dataset(spec, folder, seed=seed)
-        except LockedError:
-            time.sleep(_PAUSE)
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder}: no dataset; download=True builds it")
-    manifest = read_manifest(folder)
-    for field, there, wanted in (
-        ("layout", manifest.spec_digest, spec.digest),
-        ("seed", manifest.seed, seed),
-    ):
-        if there != wanted:
-            raise InputError(f"{folder}: {field} is {there}, not {wanted}; use another root, or delete the folder")
-    return manifest
