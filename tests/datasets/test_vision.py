@@ -134,7 +134,7 @@ def test_errors_say_what_would_be_right(root, layout, tmp_path):
         (lambda: mc.MNISTCompose(root, layout, target_type="box"), "'boxes'"),
         (lambda: mc.MNISTCompose(root, layout, target_type=[]), "at least one"),
         (lambda: mc.MNISTCompose(root, layout, split="validation"), "'train' or 'test'"),
-        (lambda: mc.MNISTCompose(root, layout, seed=1), "seed is 0, not 1"),
+        (lambda: mc.MNISTCompose(root, layout, seed=1), r"another seed \(0, not 1\)"),
         (lambda: mc.MNISTCompose(root, layout, seed=1.0), "whole numbers"),
         (lambda: mc.MNISTCompose(root, layout, target_type="masks"), "--masks"),
         (lambda: mc.MNISTCompose(root, "MNIST-III-99"), "MNIST-III-99"),
@@ -143,7 +143,7 @@ def test_errors_say_what_would_be_right(root, layout, tmp_path):
             wrong()
     other = tmp_path / "other.yaml"
     other.write_text(SMALL.replace("0.8", "0.9"))
-    with pytest.raises(InputError, match="layout is"):
+    with pytest.raises(InputError, match="another layout"):
         mc.MNISTCompose(root, other, download=True)
 
 
