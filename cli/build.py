@@ -126,7 +126,7 @@ def _as_json(name: str, found: "BuildPlan | BuildReport") -> str:
 def _images(found: "BuildPlan | BuildReport") -> str:
     from mnistcompose.quantities import counted_by_name
 
-    return counted_by_name({**found.counts}, "image")
+    return counted_by_name(found.counts, "image")
 
 
 def _report(folder: Path, report: "BuildReport") -> str:

@@ -84,7 +84,7 @@ def _report(target: str, report: "ExportReport") -> str:
     """Describe what an export made, in one line."""
     from mnistcompose.quantities import counted, counted_by_name, human_bytes
 
-    images = counted_by_name({**report.counts}, "image")
+    images = counted_by_name(report.counts, "image")
     return (
         f"{target}: {images} as {report.format}, {counted(report.files, 'file')}, {human_bytes(report.bytes)}, "
         f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s; checked against the dataset's digests"

@@ -1,6 +1,7 @@
 """Quantities as people write them."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def human_bytes(size: float) -> str:
@@ -29,7 +30,7 @@ def there_are(number: int, noun: str) -> str:
     return f"there {'is' if number == 1 else 'are'} {counted(number, noun)}"
 
 
-def counted_by_name(counts: Mapping[str, int], noun: str) -> str:
+def counted_by_name(counts: Mapping[Any, int], noun: str) -> str:
     """Write numbers of several kinds: '1 test image', '3 train and 1 test images'."""
     *others, last = (f"{number:,} {name}" for name, number in counts.items())
     return f"{listed([*others, last])} {noun if [*counts.values()] == [1] else _plural(noun)}"
