@@ -16,7 +16,7 @@ def spec() -> None:
 @spec.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """List the bundled datasets, those of the paper first, and what each shows."""
+    """List the bundled datasets, the paper's first."""
     from mnistcompose.layout.names import bundled_names, load_spec
 
     names = bundled_names()

@@ -48,7 +48,12 @@ def built_on_first_use(
     ):
         if found != wanted:
             raise InputError(
-                f"{root}: holds a dataset of another {field} ({found}, not {wanted}); use another folder, or move it "
-                "away"
+                f"{root}: holds a dataset of another {field} ({_short(found)}, not {_short(wanted)}); use another "
+                "folder, or move it away"
             )
     return manifest
+
+
+def _short(value: object) -> object:
+    """The value; of a digest, what tells it from another."""
+    return f"{value[:12]}..." if isinstance(value, str) else value
