@@ -27,7 +27,7 @@ from mnistcompose.layout.model import SIZE, LayoutSpec
 from mnistcompose.layout.names import load_spec
 from mnistcompose.rendering.draws import Draws, draw
 from mnistcompose.rendering.geometry import geometry
-from mnistcompose.rendering.kernel import mix
+from mnistcompose.rendering.noise import mix
 from mnistcompose.rendering.render import render
 
 REPEATS = 2000

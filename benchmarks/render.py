@@ -38,7 +38,7 @@ from mnistcompose.digits.ink import INK
 from mnistcompose.layout.model import SIZE, LayoutSpec
 from mnistcompose.layout.names import load_spec
 from mnistcompose.rendering.draws import Draws, draw
-from mnistcompose.rendering.kernel import mix
+from mnistcompose.rendering.noise import mix
 from mnistcompose.rendering.render import render
 
 OURS, THREADED = "mnistcompose", "mnistcompose, 2 threads"

@@ -24,7 +24,7 @@ from ..layout.names import as_spec
 from ..rendering.crops import crops
 from ..rendering.draws import Draws, draw
 from ..rendering.geometry import geometry
-from ..rendering.kernel import FIXED
+from ..rendering.placing import FIXED
 from ..rendering.render import cut_normals, labels, no_ink
 
 

@@ -1,5 +1,6 @@
 """Images and labels from draws."""
 
+import math
 from functools import cache
 
 import numpy as np
@@ -7,12 +8,12 @@ from numpy.typing import NDArray
 
 from ..digits.bank import DigitBank
 from ..errors import InputError
-from ..layout.model import SIZE, LayoutSpec, Window
+from ..layout.model import LayoutSpec, Window
 from .crops import crops
-from .draws import ABSENT, SCALE, Draws, numbers, sines
-from .general_kernel import compose_scene
-from .geometry import fits, geometry
-from .kernel import ADD, LIGHTEN, NORMAL, NORMALS, OVER, SCREEN, compose
+from .draws import ABSENT, Draws, numbers
+from .geometry import fits, placed
+from .kernel import ADD, LIGHTEN, OVER, SCREEN, compose
+from .noise import NORMAL, NORMALS
 
 _MODES = {"lighten": LIGHTEN, "add": ADD, "screen": SCREEN, "over": OVER}
 
@@ -36,34 +37,7 @@ def render(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Box
     InputError
         A digit leaves no ink at its size, or in the window.
     """
-    if not spec.is_plain:
-        return _render_scene(bank, spec, draws, np.empty((0, 0, 0, 0), np.uint8))
-    count, slots = draws.source.shape
-    images = np.empty((count, SIZE, SIZE), np.uint8)
-    boxes = np.empty((count, slots, 4), np.float32)
-    cos, sin = sines(draws)
-    arguments = (
-        *crops(bank),
-        bank.boxes,
-        draws.source,
-        draws.center,
-        draws.scale / SCALE,
-        cos,
-        sin,
-        draws.flip,
-        fits(spec),
-        _MODES[spec.composite],
-        draws.gaussian,
-        draws.impulse,
-        draws.noise_key,
-        cut_normals(),
-        images.reshape(count, SIZE * SIZE),
-        boxes,
-    )
-    failed = compose(*arguments)
-    if failed >= 0:
-        raise no_ink(spec, draws, failed)
-    return images, boxes
+    return _render(bank, spec, draws, np.empty((0, 0, 0), np.uint8))
 
 
 def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[Images, Boxes, Images]:
@@ -82,44 +56,34 @@ def render_with_masks(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> tuple[
     InputError
         As `render`.
     """
-    masks = np.zeros((*draws.source.shape, *spec.output.shape[:2]), np.uint8)
-    return *_render_scene(bank, spec, draws, masks), masks
+    height, width = spec.output.shape[:2]
+    masks = np.empty((*draws.source.shape, height * width), np.uint8)
+    return *_render(bank, spec, draws, masks), masks.reshape(*draws.source.shape, height, width)
 
 
-def _render_scene(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> tuple[Images, Boxes]:
-    """Compose samples of any layout with the slower general kernel; fill `masks` if it is not empty."""
+def _render(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> tuple[Images, Boxes]:
+    """Compose the drawn samples; fill `masks` (n, k, H * W) if it is not empty."""
     count, slots = draws.source.shape
-    images = np.empty((count, *spec.output.shape[:2], spec.output.channels), np.uint8)
+    images = np.empty((count, *spec.output.shape), np.uint8)
     boxes = np.empty((count, slots, 4), np.float32)
-    host = geometry(bank, spec, draws)
     window = spec.output.crop.box if isinstance(spec.output.crop, Window) else (0, 0, 0, 0)
-    failed = compose_scene(
-        crops(bank)[0],
-        draws.source,
-        host.low,
-        host.frame,
-        host.start,
-        host.step,
-        host.down,
-        host.end,
-        host.first,
-        draws.tint,
-        _MODES[spec.composite],
-        np.array(window),
-        draws.gaussian,
-        draws.impulse,
-        draws.noise_key,
-        cut_normals(),
-        images,
+    failed = compose(
+        (*crops(bank), bank.boxes),
+        (*placed(draws), draws.tint),
+        (fits(spec), _MODES[spec.composite], np.array(window), (spec.output.width, spec.output.height)),
+        (draws.gaussian, draws.impulse, draws.noise_key, cut_normals()),
+        images.reshape(count, math.prod(spec.output.shape)),
         boxes,
         masks,
     )
     if failed >= 0:
         raise no_ink(spec, draws, failed)
-    beyond = np.flatnonzero((draws.source >= 0) & (boxes[..., :2] >= boxes[..., 2:]).any(-1))
-    if len(beyond):
-        raise InputError(f"{_which(spec, draws, beyond[0])} lies beyond the window; give `output.crop` a larger one")
-    return images.reshape(count, *spec.output.shape), boxes
+    if isinstance(spec.output.crop, Window):
+        beyond = np.flatnonzero((draws.source >= 0) & (boxes[..., :2] >= boxes[..., 2:]).any(-1))
+        if len(beyond):
+            digit = _which(spec, draws, beyond[0])
+            raise InputError(f"{digit} lies beyond the window; give `output.crop` a larger one")
+    return images, boxes
 
 
 def labels(bank: DigitBank, draws: Draws) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

@@ -94,7 +94,7 @@ def test_a_process_that_loads_machine_code_imports_nothing_that_only_compiling_n
 def test_a_process_that_has_loaded_machine_code_can_still_compile(compiled, tmp_path):
     package, cache = compiled
     shutil.copytree(cache, tmp_path / "cache")
-    for path in (tmp_path / "cache").rglob("compose_scene*"):
+    for path in (tmp_path / "cache").rglob("kernel.compose*"):
         path.unlink()
     assert call(package, code=THEN_COMPILED, NUMBA_CACHE_DIR=str(tmp_path / "cache")) == 1
 
