@@ -63,7 +63,7 @@ def _sample(quads, stride, place, columns, rows, parts, tile):
         fx, fy = np.int64(parts[i]) & 4095, np.int64(parts[i]) >> 16
         top = (quad & 255) * (4096 - fx) + ((quad >> 8) & 255) * fx
         bottom = ((quad >> 16) & 255) * (4096 - fx) + (quad >> 24) * fx
-        tile[i] = (top * (4096 - fy) + bottom * fy + (1 << 23)) >> 24
+        tile[i] = np.uint32(top * (4096 - fy) + bottom * fy + (1 << 23)) >> np.uint32(24)  # 255.5 * 2**24 at most
 
 
 @inlined
@@ -101,7 +101,7 @@ def _ink_box(tile, columns, rows, most):
 @inlined
 def _tint(tile, count, color, tinted):
     for i in range(count):
-        tinted[i] = (np.int64(tile[i]) * color + 127) // 255
+        tinted[i] = np.uint32(tile[i] * color + np.uint32(127)) // np.uint32(255)
 
 
 @inlined
@@ -117,7 +117,8 @@ def _blend(mode, tile, tinted, columns, rows, plane, stride):
                 below[i] = min(below[i] + above[i], 255)
         elif mode == SCREEN:
             for i in range(rows):
-                below[i] = 255 - ((255 - np.int64(below[i])) * (255 - np.int64(above[i])) * 2 + 254) // 510
+                dark = (255 - np.int64(below[i])) * (255 - np.int64(above[i]))
+                below[i] = np.uint32(255) - np.uint32(dark * 2 + 254) // np.uint32(510)
         else:
             for i in range(rows):
                 below[i] = above[i] if cover[i] >= INK else max(below[i], above[i])
@@ -223,7 +224,7 @@ def compose(bank, digits, layout, noise, images, boxes, masks):
                 tinted, plane = tile, at(canvas, (p if p <= colors else p + s) * area + x * stride + y)
                 if 0 < p <= colors:
                     tinted = parts
-                    _tint(tile, columns * rows, np.int64(tint[n, s, p - 1]), tinted)
+                    _tint(tile, columns * rows, np.uint32(tint[n, s, p - 1]), tinted)
                 _blend(mode, tile, tinted, columns, rows, plane, stride)
             x0, y0, x1, y1 = x + x0, y + y0, x + x1, y + y1
             ink = at(place, PLACE)

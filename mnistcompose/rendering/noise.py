@@ -25,8 +25,9 @@ def add_noise(pixels, count, gaussian, impulse, key, normals, words, deviates):
     for i in range(count):
         deviates[i] = normals[words[i] >> np.uint64(52)]
     for i in range(count):
-        value = np.int64(pixels[i]) + ((np.int64(deviates[i]) * gaussian + (1 << 17)) >> 18)
-        pixels[i] = min(max(value, 0), 255)
+        noise = np.int32(deviates[i] * gaussian + (1 << 17)) >> 18  # of less than 4 * NORMAL * 128 * GREY, below 2**31
+        value = np.int32(np.int32(pixels[i]) + noise)
+        pixels[i] = min(max(value, np.int32(0)), np.int32(255))
     if impulse:
         for i in range(count):
             extreme = 255 if words[i] & np.uint64(0x10000) else 0
