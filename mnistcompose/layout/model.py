@@ -396,7 +396,7 @@ class LayoutSpec(_Model):
 
     @property
     def is_plain(self) -> bool:
-        """Whether images are grey, 28 x 28, cut to the ink, and show all slots: what the fast kernel makes."""
+        """Whether images are grey, 28 x 28, cut to the ink, and show all slots: what `render_on_device` makes."""
         return self.output == Output() and self.length == "all"
 
     @cached_property

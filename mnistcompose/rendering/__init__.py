@@ -1,1 +1,1 @@
-"""Images from a layout and digits: draws, geometry, and the two kernels."""
+"""Images from a layout and digits: draws, geometry, and the kernel."""

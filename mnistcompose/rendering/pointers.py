@@ -1,9 +1,9 @@
 # mypy: ignore-errors
 """Bare pointers in compiled functions.
 
-A slice of a numba array counts references, with atomic instructions, and normalises its bounds: a kernel of many small
-slices spends a tenth of its time on that, and takes twice as long to compile. A pointer does not keep its array alive:
-the array must be used again later.
+A slice of a numba array counts references, with atomic instructions, and normalises its bounds: with slices, the kernel
+was 1.4 times as slow, and took 1.7 times as long to compile. A pointer checks nothing, and does not keep its array
+alive: the array must be used again later, as in the next turn of a loop.
 """
 
 from llvmlite import ir

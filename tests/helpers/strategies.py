@@ -50,7 +50,7 @@ def windows(middle):
 
 
 def scenes():
-    """Layouts with what only the general kernel makes: 1 to 4 digits, not far from each other."""
+    """Layouts with other sizes, colours, windows and lengths: 1 to 4 digits, not far from each other."""
     near, color = st.floats(-1, 1), st.tuples(*[st.integers(0, 255)] * 3)
     fields = digit_fields() | {"dx": varying(-0.3, 0.3), "dy": varying(-0.3, 0.3), "scale": varying(0.5, 1.5)}
     choice = st.lists(color, min_size=1, max_size=3).map(lambda colors: {"choice": colors})
