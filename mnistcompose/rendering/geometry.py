@@ -48,7 +48,7 @@ class Geometry:
 def geometry(bank: DigitBank, spec: LayoutSpec, draws: Draws) -> Geometry:
     """Compute where each digit's pixels are."""
     places = np.zeros((*draws.source.shape, PLACE), np.int64)
-    put_all(bank.boxes, placed(draws), fits(spec), places)
+    put_all(np.ascontiguousarray(bank.boxes), placed(draws), fits(spec), places)
     low, high, start, step, down, end = np.split(places, PLACE // 2, axis=-1)
     first = np.stack([crops(bank)[1][draws.source], (end[..., 0] >> FIXED) + 1], -1)
     return Geometry(low=low, frame=high - low, start=start, step=step, down=down, end=end, first=first)

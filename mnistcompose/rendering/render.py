@@ -68,7 +68,7 @@ def _render(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: Images) -> t
     boxes = np.empty((count, slots, 4), np.float32)
     window = spec.output.crop.box if isinstance(spec.output.crop, Window) else (0, 0, 0, 0)
     failed = compose(
-        (*crops(bank), bank.boxes),
+        (*crops(bank), np.ascontiguousarray(bank.boxes)),
         (*placed(draws), draws.tint),
         (fits(spec), _MODES[spec.composite], np.array(window), (spec.output.width, spec.output.height)),
         (draws.gaussian, draws.impulse, draws.noise_key, cut_normals()),

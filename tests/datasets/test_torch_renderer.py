@@ -1,6 +1,7 @@
 """The renderer in torch operations makes the kernel's images and boxes, to the bit."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -53,6 +54,11 @@ def test_source_images_of_any_size(sides, seed):
     images[:, 0, 0] = images[:, -1, -1] = 255
     boxes = np.tile(np.array([0, 0, width, height], np.int16), (5, 1))
     assert_same(DigitBank(images, np.arange(5, dtype=np.uint8), boxes, 5, ""), load_spec("MNIST-III-07"), 2)
+
+
+def test_boxes_in_another_order_of_memory(bank):
+    turned = replace(bank, boxes=np.asfortranarray(bank.boxes))
+    assert_same(turned, load_spec("MNIST-III-10"), 3)
 
 
 def test_fresh_batches_are_the_split_in_order():
