@@ -67,7 +67,7 @@ def write_file(path: Path, content: bytes | Pieces) -> None:
             rename(temporary, path)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                temporary.unlink()
             raise
 
 

@@ -1,6 +1,8 @@
 """Local files and their URLs."""
 
+import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 from urllib.parse import quote
@@ -9,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistcompose import InputError
-from mnistcompose.storage.files import write_file, write_output
+from mnistcompose import BuildError, InputError
+from mnistcompose.building.folder import remove_temporary
+from mnistcompose.storage.files import failing, sync_disks, sync_folder, write_file, write_output
 from mnistcompose.storage.location import locate
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=20)
@@ -81,3 +84,69 @@ def test_what_a_user_names_is_written_through_a_symbolic_link(tmp_path):
         write_output(tmp_path / path, b"after")
         assert (there / written).read_bytes() == b"after"
     assert all((tmp_path / link).is_symlink() for link in ("file", "new", "folder"))
+
+
+def fails(number: int):
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def test_the_error_of_writing_is_told_and_not_that_of_cleaning_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", fails(errno.ENOSPC))
+    monkeypatch.setattr(Path, "unlink", fails(errno.EACCES))
+    with pytest.raises(BuildError, match=r"x: cannot write: No space left on device\Z"):
+        write_file(tmp_path / "x", b"new")
+
+
+def test_what_a_killed_writer_leaves_is_removed_by_the_next_build(tmp_path, monkeypatch):
+    left = tmp_path / "left"
+    (tmp_path / "set").mkdir()
+    monkeypatch.setattr(os, "fsync", lambda _: shutil.copytree(tmp_path / "set", left))
+    write_file(tmp_path / "set" / "train.h5", b"new")
+    assert len(list(left.iterdir())) == 1
+    remove_temporary(left)
+    assert list(left.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match=r"file.x: cannot make the folder: [^\n]+\Z"):
+        write_output(tmp_path / "file" / "x" / "y", b"new")
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be flushed here")
+def test_a_folder_is_flushed_where_that_can_be_done(tmp_path, monkeypatch):
+    lowest = os.dup(0)
+    os.close(lowest)
+    for number, fatal in ((errno.EINVAL, False), (errno.EIO, True), (errno.ENOSPC, True), (errno.EBADF, True)):
+        monkeypatch.setattr(os, "fsync", fails(number))
+        try:
+            sync_folder(tmp_path)
+        except OSError as error:
+            assert (error.errno, fatal) == (number, True)
+        else:
+            assert not fatal
+        again = os.dup(0)
+        os.close(again)
+        assert again == lowest  # no descriptor stays open
+
+
+@pytest.mark.skipif(not hasattr(os, "sync"), reason="disks cannot be flushed here")
+def test_disks_are_flushed(monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "sync", lambda: calls.append(1))
+    sync_disks()
+    assert calls == [1]
+
+
+def test_errors_of_a_stores_client_are_told_in_one_line_and_bugs_are_not_hidden():
+    upath = pytest.importorskip("upath")
+    away = upath.UPath("memory://x/y")
+    client = type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})
+    with pytest.raises(BuildError, match=r"memory://x/y: cannot read: Access Denied\Z"), failing("read", away):
+        raise client("Access\nDenied")
+    for error, path in ((ZeroDivisionError(), away), (client("x"), Path("x"))):
+        with pytest.raises(type(error)), failing("read", path):
+            raise error
