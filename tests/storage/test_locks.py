@@ -2,6 +2,8 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -104,4 +106,61 @@ def test_other_errors_of_locking_are_not_hidden(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(OSError, match="Input/output error"), locked(tmp_path / "x.lock", "busy"):
+        pass
+
+
+@pytest.fixture(params=["hard", "soft"])
+def either(request, monkeypatch) -> str:
+    """A file system with locks, and one without."""
+    if request.param == "soft":
+        pytest.importorskip("fcntl")
+        monkeypatch.setattr("fcntl.flock", _fails)
+    return request.param
+
+
+@pytest.mark.filterwarnings("ignore:.*no locks")
+def test_a_lock_that_is_held_is_refused_without_waiting(either, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", None)
+    with locked(tmp_path / "x", "busy"), pytest.raises(LockedError, match="busy"), locked(tmp_path / "x", "busy"):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:.*no locks")
+def test_who_waits_has_the_lock_when_it_is_free_and_no_sooner(either, tmp_path: Path):
+    events = []
+
+    def wait() -> None:
+        with locked(tmp_path / "x", "busy", wait=True):
+            events.append("second")
+
+    second = threading.Thread(target=wait)
+    with locked(tmp_path / "x", "busy"):
+        second.start()
+        second.join(1.5)  # longer than any short timeout
+        events.append("first")
+    second.join(60)
+    assert events == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*no locks")
+@pytest.mark.parametrize("content", [b"", b"one line", b"\xff\xfe"])
+def test_a_lock_that_does_not_say_who_holds_it_is_refused_all_the_same(either, tmp_path: Path, content):
+    path = tmp_path / "x"
+    with locked(path, "busy"):
+        next(tmp_path.iterdir()).write_bytes(content)
+        with (
+            pytest.raises(LockedError, match=r"busy(; if that process has ended, remove [^\n]+)?\Z"),
+            locked(path, "busy"),
+        ):
+            pass
+
+
+def test_a_lock_whose_file_cannot_be_written_or_read_is_a_lock(tmp_path: Path, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "read_text", fail)
+    with locked(tmp_path / "x", "busy"), pytest.raises(LockedError, match=r"busy\Z"), locked(tmp_path / "x", "busy"):
         pass
