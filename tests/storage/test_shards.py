@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 from disk import file_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mnistcompose import BuildError, InputError
 from mnistcompose.layout.model import LayoutSpec
@@ -341,6 +343,33 @@ def manifest(**changes) -> Manifest:
 def test_a_manifest_reads_back(tmp_path: Path):
     write_file(tmp_path / "manifest.json", manifest_bytes(manifest()))
     assert read_manifest(tmp_path) == manifest()
+
+
+def test_a_manifest_whose_fields_are_in_another_order_is_the_same(tmp_path: Path):
+    def turned(value):
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    (tmp_path / "manifest.json").write_text(json.dumps(turned(json.loads(manifest_bytes(manifest())))))
+    assert read_manifest(tmp_path) == manifest()
+
+
+def test_a_manifest_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, monkeypatch):
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    write_file(tmp_path / "manifest.json", manifest_bytes(manifest()))
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(BuildError, match=r"manifest\.json: cannot read: Input/output error\Z"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(("field", "first", "last"), [("classes", 1, 255), ("seed", 0, 2**63 - 1)])
+def test_the_bounds_of_a_manifests_numbers(field: str, first: int, last: int):
+    for value in (first, last):
+        assert getattr(manifest(**{field: value}), field) == value
+    for value in (first - 1, last + 1):
+        with pytest.raises(ValidationError, match=field):
+            manifest(**{field: value})
 
 
 @settings(deadline=None, max_examples=60)
