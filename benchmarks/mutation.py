@@ -327,15 +327,16 @@ def main() -> None:
     settings.load_profile("mutation")
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
     table = work / f"mutants-{part}.csv"
-    rows = list(csv.reader(table.open())) if table.exists() else []
-    done = {(row[0], row[2], row[3]) for row in rows}
+    rows = [row for done in work.glob("mutants-*.csv") for row in csv.reader(done.open())]
+    known = {(row[0], row[2], row[3]) for row in rows}
     reach.kills.update((row[0], row[-1]) for row in rows)
     with table.open("a", newline="") as file:
         writer = csv.writer(file)
         for mutant in every[part::parts]:
             path, original = tree / mutant.module, (clean / mutant.module).read_text()
-            changed = mutated(original, mutant)
-            if changed == original or (mutant.module, mutant.kind, str(mutant.number)) in done:
+            if (mutant.module, mutant.kind, str(mutant.number)) in known:
+                continue
+            if (changed := mutated(original, mutant)) == original:
                 continue
             tests = reach.of(clean, mutant.module, mutant.line)
             chosen = _within(tests, reach.seconds, options.budget)
