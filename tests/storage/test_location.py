@@ -8,6 +8,7 @@ from clusters import Cluster
 
 from mnistcompose import BuildError, InputError, ShardedDigits, build, export, load_digits, load_spec, verify
 from mnistcompose.building import build as builder
+from mnistcompose.building import folder, notes
 from mnistcompose.building.cluster import cluster
 from mnistcompose.rendering.compiled import kernel_folder
 from mnistcompose.storage.files import failing
@@ -188,6 +189,16 @@ def test_notes_of_an_earlier_version_cost_their_shards_only(url, here):
         note.unlink()
     assert build(SPEC, url, shard_size=1000, **COUNTS).made == 6
     assert same(locate(url), here)
+
+
+def test_what_another_build_removes_meanwhile_is_no_error(monkeypatch):
+    root = locate("memory://digits/gone")
+    there = [root / "journal" / "train-00000-of-00001.h5.0123456789abcdef.json", root / "train.h5.01234567.tmp"]
+    for module in (notes, folder):
+        monkeypatch.setattr(module, "listing", lambda _: there)
+    notes.check_notes(root, {}, [])
+    notes.remove_notes(root)
+    folder.remove_temporary(root)
 
 
 def test_a_lost_or_cut_shard_is_made_again(url, here):
