@@ -22,7 +22,17 @@ from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
 from mnistcompose.storage.hdf5 import encode, read_promise, read_shard, virtual_bytes
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
-from mnistcompose.storage.schema import BLOCK, COLUMNS, Compression, Origin, Promise, SampleSchema, Shard, shard_name
+from mnistcompose.storage.schema import (
+    BLOCK,
+    COLUMNS,
+    Compression,
+    Origin,
+    Promise,
+    SampleSchema,
+    Shard,
+    column_type,
+    shard_name,
+)
 
 ZEROS = "0" * 64
 
@@ -262,6 +272,42 @@ def test_what_is_too_large_is_refused_before_memory_is_taken(tmp_path: Path):
         read_shard(tmp_path / "bad.h5", sha256(content))
 
 
+def said(path: Path, count: int, slots: int, image: tuple[int, ...]) -> str:
+    """What is said of a file that promises so much, and holds none of it."""
+    form = SampleSchema(slots, image)
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = 1
+        file.attrs.update(vars(shard(1).origin))
+        for name in form.columns:
+            kind, shape = column_type(name, form)
+            file.create_dataset(name, (count, *shape), kind, chunks=(1, *(max(size, 1) for size in shape)))
+    with pytest.raises(BuildError) as caught:
+        read_promise(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "image", "message"),
+    [
+        (100_000, 1, (28, 28), "not wholly in the file"),
+        (100_001, 1, (28, 28), "promises 100,001 samples"),
+        (1, 9, (28, 28), "not wholly in the file"),
+        (1, 10, (28, 28), "promises 1 samples of 10 digits"),
+        (1, 1, (256, 256), "not wholly in the file"),
+        (1, 1, (257, 28), "images of 257 x 28;"),
+        (1, 1, (28, 257), "images of 28 x 257;"),
+        (1, 1, (28, 28, 3), "not wholly in the file"),
+        (1, 1, (28, 28, 4), "images of 28 x 28 x 4;"),
+        (1, 1, (28,), "images of 28;"),
+        (1, 1, (28, 28, 3, 3), "images of 28 x 28 x 3 x 3;"),
+        (21_700, 1, (256, 256, 3), "not wholly in the file"),
+        (21_900, 1, (256, 256, 3), "promises 4.31 GB; at most 4.29 GB"),
+    ],
+)
+def test_a_shard_may_promise_so_much_and_no_more(tmp_path: Path, count, slots, image, message):
+    assert message in said(tmp_path / "x.h5", count, slots, image)
+
+
 def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeypatch):
     parts = [shard(1000), shard(500, seed=1, first=1000)]
     entries = [put(tmp_path / ".", part, index, 2) for index, part in enumerate(parts)]
@@ -447,6 +493,15 @@ def test_a_manifest_that_contradicts_itself_is_refused(tmp_path: Path, edit):
     edit(fields)
     (tmp_path / "manifest.json").write_bytes(sealed(fields))
     with pytest.raises(BuildError, match=r"manifest.json: [^\n]+\Z"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(("edit", "field"), [("no layout", "name"), ("no slots", "slots"), ("output", "output.width")])
+def test_what_is_wrong_with_a_manifests_layout_is_told(tmp_path: Path, edit: str, field: str):
+    fields = json.loads(manifest_bytes(manifest()))
+    edits()[edit](fields)
+    (tmp_path / "manifest.json").write_bytes(sealed(fields))
+    with pytest.raises(BuildError, match=rf"manifest\.json: spec: {field}: [^\n:]+\Z"):
         read_manifest(tmp_path)
 
 
