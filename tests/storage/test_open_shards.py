@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnistcompose import build
+from mnistcompose import BuildError, build
 from mnistcompose.storage import open_shards
 from mnistcompose.storage.manifest import read_manifest
 from mnistcompose.storage.open_shards import OpenShards
@@ -87,3 +87,10 @@ def test_arrays_cannot_be_changed_in_the_file(root: Path) -> None:
     if arrays["images"].base is not None:
         with pytest.raises(ValueError, match="read-only"):
             arrays["images"][0] = 0
+
+
+def test_shards_of_another_key_are_found_before_they_are_read(root: Path) -> None:
+    other = read_manifest(root).model_copy(update={"seed": 1})
+    with pytest.raises(BuildError, match=r"train-0000\d-of-00006\.h5: seed is 0, in the manifest 1\Z"):
+        OpenShards(root, other, "train", NAMES).verify()
+    shards_of(root).verify()
