@@ -59,3 +59,12 @@ def test_a_finished_build_flushes_the_folder_last(tmp_path: Path, monkeypatch):
     last = events.index("folder")
     assert {"manifest.json", "train.h5", "-journal.jsonl"} <= set(events[:last])
     assert [event for event in events[last + 1 :] if event != "-.lock"] == []
+
+
+def test_what_a_killed_build_left_is_removed_before_there_is_more(tmp_path: Path):
+    """Its space may be needed."""
+    left = tmp_path / "train-00000-of-00001.h5.01234567.tmp"
+    left.touch()
+    seen = []
+    build(SPEC, tmp_path, train=1000, test=0, progress=lambda _: seen.append(left.exists()))
+    assert seen == [False]

@@ -21,7 +21,7 @@ from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.storage import files
 from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
-from mnistcompose.storage.hdf5 import encode, read_promise, read_shard, virtual_bytes
+from mnistcompose.storage.hdf5 import decoding, encode, read_promise, read_shard, virtual_bytes
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
 from mnistcompose.storage.schema import (
     BLOCK,
@@ -275,6 +275,12 @@ def test_what_is_no_shard_is_refused_in_one_line(tmp_path: Path, kind: str, mess
     path.write_bytes(content)
     with pytest.raises(BuildError, match=rf"train-00000-of-00001.h5: {message}[^\n]*\Z"):
         read_shard(path, sha256(content))
+
+
+@pytest.mark.parametrize("error", [OSError, KeyError, TypeError, ValueError, RuntimeError])
+def test_whatever_hdf5_says_of_a_file_is_told_in_one_line(error: type[Exception]):
+    with pytest.raises(BuildError, match=r"x\.h5: not a shard: [^\n]+\Z"), decoding(Path("x.h5")):
+        raise error("two\nlines")
 
 
 def test_a_shard_that_is_not_as_promised_is_refused_before_it_is_read(tmp_path: Path, monkeypatch):
