@@ -242,6 +242,7 @@ def test_bad_input_is_refused_and_nothing_written(tmp_path: Path, options: dict,
     assert list(tmp_path.iterdir()) == []
 
 
+LAYOUT = SPEC.model_dump(mode="json", exclude_unset=True)
 CHANGES = {
     "seed": ({"seed": 1}, "seed is 0 there, and 1 in this build"),
     "train": ({"train": 2301}, "train is 2300 there, and 2301 in this build"),
@@ -249,8 +250,12 @@ CHANGES = {
     "compression": ({"compression": "gzip"}, 'compression is "none" there, and "gzip"'),
     "spec": ({"spec": load_spec("MNIST-III-09")}, 'spec.name is "MNIST-III-10" there, and "MNIST-III-09"'),
     "composite": (
-        {"spec": parse_spec(json.dumps({**SPEC.model_dump(mode="json", exclude_unset=True), "composite": "add"}))},
+        {"spec": parse_spec(json.dumps({**LAYOUT, "composite": "add"}))},
         'spec.composite is unset there, and "add"',
+    ),
+    "slots": (
+        {"spec": parse_spec(json.dumps({**LAYOUT, "slots": LAYOUT["slots"][:2]}))},
+        "spec.slots is [{",
     ),
 }
 

@@ -45,6 +45,13 @@ def test_every_column_is_there_as_it_is_stored(root: Path, truth: dict[str, NDAr
         assert np.array_equal(list(column), truth[name])
 
 
+def test_an_array_of_a_column_is_a_copy(root: Path, truth: dict[str, NDArray[Any]]) -> None:
+    labels = arrays(root, "train")["labels"]
+    assert np.array_equal(labels.__array__(copy=True), truth["labels"])
+    with pytest.raises(ValueError, match="labels is in files"):
+        labels.__array__(copy=False)
+
+
 @given(rows=st.lists(st.integers(-COUNT, COUNT - 1), max_size=8))
 @settings(max_examples=15, deadline=None)
 def test_an_index_is_numpys(root: Path, truth: dict[str, NDArray[Any]], rows: list[int]) -> None:
