@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mnistcompose import BuildError, build, load_spec
+from mnistcompose import BuildError, InputError, build, load_spec
 from mnistcompose.building.config import make_config
+from mnistcompose.building.folder import prepare
 from mnistcompose.building.worker import Task, make_shard
 from mnistcompose.storage import files
 from mnistcompose.storage.hdf5 import read_promise
@@ -68,3 +69,15 @@ def test_what_a_killed_build_left_is_removed_before_there_is_more(tmp_path: Path
     seen = []
     build(SPEC, tmp_path, train=1000, test=0, progress=lambda _: seen.append(left.exists()))
     assert seen == [False]
+
+
+def test_another_dataset_is_removed_by_force_only(tmp_path: Path):
+    """Also if it has come since the folder was checked, as it can in a store."""
+    build(SPEC, tmp_path, train=1000, test=0)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = make_config(SPEC, seed=1, train=1000, test=0).identity
+    with pytest.raises(InputError, match=r"build\.json: seed is 0 there, and 1 in this build"):
+        prepare(tmp_path, other, force=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    prepare(tmp_path, other, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
