@@ -1,14 +1,18 @@
 """What one task promises, and the order in which a build puts things on the disk."""
 
+import errno
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 
 from mnistcompose import BuildError, InputError, build, load_spec
 from mnistcompose.building.config import make_config
-from mnistcompose.building.folder import prepare
+from mnistcompose.building.folder import check_space, prepare
 from mnistcompose.building.worker import Task, make_shard
 from mnistcompose.storage import files
 from mnistcompose.storage.hdf5 import read_promise
@@ -81,3 +85,33 @@ def test_another_dataset_is_removed_by_force_only(tmp_path: Path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     prepare(tmp_path, other, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+
+
+@pytest.mark.parametrize(("compression", "packed"), [("none", 1), ("gzip", 4)])
+def test_a_build_needs_the_space_of_its_images(tmp_path: Path, monkeypatch, compression, packed):
+    config = make_config(SPEC, train=1000, test=0, compression=compression)
+    needed = 1000 * config.schema.sample_bytes // packed
+    for free in (needed, needed - 1):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free < needed:
+            with pytest.raises(InputError, match=r"MNIST-II-01 needs about [^\n]+ free\Z"):
+                check_space(tmp_path / "x", config)
+        else:
+            check_space(tmp_path / "x", config)
+
+
+def test_a_disk_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    with pytest.raises(BuildError, match=r"cannot use: Input/output error\Z"):
+        check_space(tmp_path / "x", make_config(SPEC, train=1000, test=0))
+
+
+def test_the_times_of_a_report_are_parts_of_the_whole(tmp_path: Path):
+    begun = perf_counter()
+    report = build(SPEC, tmp_path, train=1000, test=0)
+    assert report.startup_seconds > 0
+    assert report.render_seconds > 0
+    assert report.startup_seconds + report.render_seconds <= report.seconds <= perf_counter() - begun

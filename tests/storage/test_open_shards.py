@@ -91,8 +91,10 @@ def test_arrays_are_those_of_the_file_where_it_can_be_mapped_and_cannot_be_chang
             arrays["images"][0] = 0
 
 
-def test_shards_of_another_key_are_found_before_they_are_read(root: Path) -> None:
+def test_shards_of_another_key_are_found(root: Path) -> None:
     other = read_manifest(root).model_copy(update={"seed": 1})
     with pytest.raises(BuildError, match=r"train-0000\d-of-00006\.h5: seed is 0, in the manifest 1\Z"):
         OpenShards(root, other, "train", NAMES).verify()
+    with pytest.raises(BuildError, match=r"train-00003-of-00006\.h5: seed is 0, in the manifest 1\Z"):
+        OpenShards(root, other, "train", NAMES)[3]
     shards_of(root).verify()

@@ -283,6 +283,12 @@ def test_whatever_hdf5_says_of_a_file_is_told_in_one_line(error: type[Exception]
         raise error("two\nlines")
 
 
+def test_a_shard_that_is_not_there_is_told_in_one_line(tmp_path: Path):
+    for read in (lambda path: read_shard(path, ZEROS), read_promise):
+        with pytest.raises(BuildError, match=r"x\.h5: cannot read: No such file or directory\Z"):
+            read(tmp_path / "x.h5")
+
+
 def test_a_shard_that_is_not_as_promised_is_refused_before_it_is_read(tmp_path: Path, monkeypatch):
     part = shard(20)
     entry = put(tmp_path, part)
