@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mnistcompose.storage.manifest import read_manifest
 
 pytest.importorskip("upath")
 moto = pytest.importorskip("moto.server")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 
 SPEC = load_spec("MNIST-III-10")
 COUNTS = {"train": 5000, "test": 1000}
@@ -59,6 +61,18 @@ def url(request, tmp_path) -> Iterator[str]:
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MNISTCOMPOSE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def readers(monkeypatch) -> None:
+    """Readers of fsspec's memory store share one place in a file; as in other stores, each is to have its own."""
+    plain = MemoryFileSystem._open
+
+    def opened(self, path, mode="rb", **options):
+        file = plain(self, path, mode, **options)
+        return BytesIO(file.getvalue()) if mode == "rb" else file
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", opened)
 
 
 @pytest.fixture(scope="module")
