@@ -95,7 +95,7 @@ class SplitEntry(_Entry):
                 raise ValueError(f"{shard.name} does not continue at sample {total}")
             total += shard.count
         if total != self.count:
-            raise ValueError(f"the shards hold {counted(total, 'sample')}, not {self.count}")
+            raise ValueError(f"the shards hold {counted(total, 'sample')}, not {self.count:,}")
         if split_digest(block for shard in self.shards for block in shard.blocks) != self.digest:
             raise ValueError("the split's digest is not that of its blocks")
         return self

@@ -342,7 +342,7 @@ def said(path: Path, count: int, slots: int, image: tuple[int, ...]) -> str:
         (100_000, 1, (28, 28), "not wholly in the file"),
         (100_001, 1, (28, 28), "promises 100,001 samples"),
         (1, 9, (28, 28), "not wholly in the file"),
-        (1, 10, (28, 28), "promises 1 samples of 10 digits"),
+        (1, 10, (28, 28), "promises 1 sample of 10 digits"),
         (1, 1, (256, 256), "not wholly in the file"),
         (1, 1, (257, 28), "images of 257 x 28;"),
         (1, 1, (28, 257), "images of 28 x 257;"),
@@ -542,7 +542,7 @@ def edits() -> dict:
 SAID = {
     "outside": r"splits\.train\.shards\.0\.name: [^\n]+ match",
     "absolute": r"splits\.train\.virtual\.name: [^\n]+ match",
-    "count": r"splits\.train: the shards hold 2007 samples, not 2008",
+    "count": r"splits\.train: the shards hold 2,007 samples, not 2,008",
     "gap": r"splits\.train: train-00001-of-00002\.h5 does not continue at sample 2000",
     "digest": r"splits\.train: the split's digest is not that of its blocks",
     "blocks": r"splits\.train: train-00000-of-00002\.h5 does not continue at sample 0",
