@@ -31,6 +31,7 @@ from dcl.reporting.statistics import mean_and_std
 from dcl.reporting.table import markdown_table, paper_notation
 from dcl.training.precision import Precision
 from mnistcompose.datasets.targets import TargetName
+from mnistcompose.quantities import counted
 from mnistcompose.storage.files import write_file
 from mnistcompose.storage.schema import SplitName
 
@@ -121,7 +122,7 @@ def table(found: Sequence[Errors]) -> str:
         return "" if errors is None else paper_notation(*mean_and_std(errors.tolist()))
 
     pairs = sorted({count for each in found for count in each.unseen_by_pairs}, reverse=True)
-    head = ["layout", "model", "seen", "unseen", *(f"unseen, {count} pairs seen" for count in pairs), "runs"]
+    head = ["layout", "model", "seen", "unseen", *(f"unseen, {counted(count, 'pair')} seen" for count in pairs), "runs"]
     lines = [
         [
             each.layout,
@@ -143,7 +144,7 @@ def picture(found: Sequence[Errors]) -> Figure:
     figure = Figure((7, 2.6), dpi=200, layout="constrained")
     for ax, layout in zip(figure.subplots(1, len(layouts), squeeze=False).flat, layouts, strict=True):
         mine = [each for each in found if each.layout == layout]
-        places = ["seen", *(f"unseen,\n{count} pairs seen" for count in mine[0].unseen_by_pairs)]
+        places = ["seen", *(f"unseen,\n{counted(count, 'pair')}" for count in mine[0].unseen_by_pairs)]
         for shift, (each, color) in enumerate(zip(mine, COLORS, strict=False)):
             groups = (each.seen, *(() if each.model == CONTROL else each.unseen_by_pairs.values()))
             at = np.arange(len(groups)) + 0.08 * (shift - len(mine) / 2)
