@@ -1,7 +1,7 @@
 """Which faults in storage and building no test sees: each mutant is run against the tests that reach its lines.
 
 The mutants are cosmic-ray's, one of each kind per place, and statements that are left out. Needs `pip install
-cosmic-ray pytest-cov`. Works on a copy of the checkout in a folder, and goes on where it was stopped.
+cosmic-ray pytest-cov`. Works on a copy of the checkout in a folder; the same command resumes.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Quantities as people write them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,11 @@ def _plural(noun: str) -> str:
 def number_name(number: int, count: int) -> str:
     """Write a number below `count` with leading zeros, so that names sort in the order of the numbers."""
     return f"{number:0{len(str(count - 1))}d}"
+
+
+def shown(value: object) -> str:
+    """Write a value as in code; of a SHA-256 in hex, as much as tells two apart."""
+    return f"{value[:12]}..." if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)
 
 
 def listed(words: Iterable[str]) -> str:

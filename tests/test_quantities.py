@@ -1,6 +1,7 @@
-"""Numbers in messages: one thing is never written in the plural."""
+"""Quantities in messages: one thing is never written in the plural, and no digest in full."""
 
 import re
+from hashlib import sha256
 from importlib.util import find_spec
 
 import pytest
@@ -13,7 +14,7 @@ from mnistcompose import ShardedDigits, build, load_spec
 from mnistcompose.arguments import positions
 from mnistcompose.cli import cli
 from mnistcompose.preview import compose_samples, read_samples
-from mnistcompose.quantities import counted, counted_by_name, there_are
+from mnistcompose.quantities import counted, counted_by_name, shown, there_are
 
 NOUNS = {"image": "images", "class": "classes", "entry": "entries"}
 AMOUNT = st.integers(0, 10**7)
@@ -26,6 +27,14 @@ def test_only_one_is_singular(number, noun):
     assert there_are(number, noun) == f"there {'is' if number == 1 else 'are'} {number:,} {word}"
     assert counted_by_name({"train": number}, noun) == f"{number:,} train {word}"
     assert counted_by_name({"train": number, "test": 1}, noun) == f"{number:,} train and 1 test {NOUNS[noun]}"
+
+
+@given(st.binary())
+def test_a_digest_is_shortened_and_any_other_value_is_written_in_full(content):
+    digest = sha256(content).hexdigest()
+    assert shown(digest) == f"{digest[:12]}..."
+    for other in (digest[1:], f"{digest}0", digest.upper() + "G", content, len(content), None):
+        assert shown(other) == repr(other)
 
 
 def test_messages_about_one_thing(tmp_path):

@@ -33,12 +33,10 @@ IMAGES_HASH = "images_sha256"  # of a split's entry; runs of versions before it 
 SETS = tuple(CLASSES)  # the first three in the order of the paper's Table 2
 SVHN_HELD_OUT = (400, 200)  # of each class, from SVHN's train and extra images: the paper's validation set
 CIFAR_HELD_OUT = 5000  # training images that become the validation set; the paper has none
+_SAMPLE = 256  # files of a folder whose bytes identify it
 FOLDER_SIDE = 256  # pixels to which ILSVRC2012's images are stretched, as in Caffe
 
 Labels = NDArray[np.int64]
-
-
-_SAMPLE = 256  # files of a folder whose bytes identify it
 
 
 class Arrays(NamedTuple):

@@ -1,7 +1,6 @@
 """One run: a network trained on a dataset, measured and stored."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import Split
 from mnistcompose.errors import InputError
 from mnistcompose.forking import ThreadLock
+from mnistcompose.quantities import shown
 from mnistcompose.storage.files import failing
 from mnistcompose.storage.locks import locked
 
@@ -226,10 +226,5 @@ def refuse_other(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any
                     break
         if found != expected:
             raise InputError(
-                f"{path}: was made with {key} = {_shown(found)}, not {_shown(expected)}; choose another output folder"
+                f"{path}: was made with {key} = {shown(found)}, not {shown(expected)}; choose another output folder"
             )
-
-
-def _shown(value: Any) -> str:
-    """A value as in code; of a digest, as much as tells two apart."""
-    return f"{value[:12]}..." if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)

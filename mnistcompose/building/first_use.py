@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..layout.model import LayoutSpec
+from ..quantities import shown
 from ..storage.locks import LockedError
 from ..storage.manifest import MANIFEST, Manifest, read_manifest
 from .build import build
@@ -48,12 +49,7 @@ def built_on_first_use(
     ):
         if found != wanted:
             raise InputError(
-                f"{root}: holds a dataset of another {field} ({_short(found)}, not {_short(wanted)}); use another "
+                f"{root}: holds a dataset of another {field} ({shown(found)}, not {shown(wanted)}); use another "
                 "folder, or move it away"
             )
     return manifest
-
-
-def _short(value: object) -> object:
-    """The value; of a digest, what tells it from another."""
-    return f"{value[:12]}..." if isinstance(value, str) else value

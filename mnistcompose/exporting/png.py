@@ -33,15 +33,15 @@ def sample_bytes(_source: Source) -> int:
     return 4096
 
 
-def _has_folders(source: Source) -> bool:
-    return source.numbers <= _FOLDERS
+def _has_folders(numbers: int) -> bool:
+    return numbers <= _FOLDERS
 
 
 def encode(folder: Path, shard: Shard) -> list[Row]:
     """Write `train/007/0000000012.png`, or without folders `train/0000000012.png`, and list the table's rows."""
     root, numbers = folder / shard.origin.split, shard.origin.classes**shard.form.slots
     labels = shard.labels.tolist()
-    places = {label: f"{number_name(label, numbers)}/" if numbers <= _FOLDERS else "" for label in set(labels)}
+    places = {label: f"{number_name(label, numbers)}/" if _has_folders(numbers) else "" for label in set(labels)}
     for place in places.values():
         (root / place).mkdir(parents=True, exist_ok=True)
     names = [f"{places[label]}{key(index)}.png" for index, label in enumerate(labels, shard.origin.first)]
@@ -58,7 +58,7 @@ def write(folder: Path, source: Source, split: SplitName, parts: Iterator[list[R
     """Write `train/metadata.csv`, and make the folders of all numbers."""
     root = folder / split
     root.mkdir(exist_ok=True)
-    for number in range(source.numbers) if _has_folders(source) else ():
+    for number in range(source.numbers) if _has_folders(source.numbers) else ():
         (root / source.number_name(number)).mkdir(exist_ok=True)  # also without images: ImageFolder numbers the folders
     with (root / "metadata.csv").open("x", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -81,7 +81,7 @@ def usage(source: Source) -> str:
     """Describe how torchvision or Hugging Face's datasets reads the files."""
     split = source.splits[0]
     table = "`metadata.csv` in each split's folder holds the number and the factors of every file, one column per digit"
-    if _has_folders(source):
+    if _has_folders(source.numbers):
         name = source.number_name(7 % source.numbers)
         return (
             "```python\nfrom torchvision.datasets import ImageFolder\n\n"
@@ -102,7 +102,7 @@ def usage(source: Source) -> str:
 def record_set(source: Source, split: SplitName) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The images from the files' content, and the numbers from the folders' names, if there are folders."""
     files = f"{split}-images"
-    if not _has_folders(source):  # Croissant would have to join the images with the table
+    if not _has_folders(source.numbers):  # Croissant would have to join the images with the table
         return [image_set(files, f"The images of {split}.", f"{split}/*.png")], []
     file_set = image_set(files, f"The images of {split}, in one folder per number.", f"{split}/*/*.png")
     image = {"fileSet": {"@id": files}, "extract": {"fileProperty": "content"}}

@@ -75,7 +75,7 @@ def kernel_folder() -> Path:
 
 @cache
 def _tell_that_it_compiles() -> None:
-    logging.getLogger(__name__).info("compiling the kernel, once: some seconds")
+    logging.getLogger(__name__).info("compiling the kernel, once; this takes some seconds")
 
 
 class _Forgiving:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BuildError
+from ..quantities import shown
 from .files import Pieces, failing
 from .schema import BLOCK
 
@@ -55,7 +56,7 @@ def check_digest(path: Path, found: str, expected: str) -> None:
         The digests differ.
     """
     if found != expected:
-        raise BuildError(f"{path}: damaged: its SHA-256 is {found[:12]}..., in the manifest {expected[:12]}...")
+        raise BuildError(f"{path}: damaged: its SHA-256 is {shown(found)}, in the manifest {shown(expected)}")
 
 
 def pieces_digest(pieces: Pieces) -> str:
