@@ -23,7 +23,7 @@ from mnistcompose.errors import InputError
 
 Fusion = Literal["deterministic", "stochastic"]
 MAX_SLOPE = 1.0
-INITIAL_BIAS = 2.0
+INITIAL_BIAS = 1.0
 
 
 def fuse(responses: Sequence[Tensor], eps: float, max_slope: float | None = MAX_SLOPE) -> Tensor:
@@ -133,8 +133,8 @@ class _DCL(nn.Module):
 
         `initial_bias` is added to the second stage's biases. About 0, many outputs never fire from the start: an
         output layer then does not train; of a hidden layer of 500 it is 133 to 184 at first, and 33 to 58 after 20
-        epochs of MNIST-III-10 (A2, A3D). About 2, none is dead in the end, at the same validation error within noise
-        (`results/fusion`).
+        epochs of MNIST-III-10 (A2, A3D). About 1 or 2, none is dead in the end, at the same validation error within
+        noise; about 2, short runs can fail (`results/fusion`).
         """
         for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
             for branch, weight in enumerate(weights):
