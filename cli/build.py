@@ -9,8 +9,8 @@ import click
 from mnistcompose.digits.source import DigitSource
 from mnistcompose.rendering.crops import read_ahead
 
-from .options import complete_layouts, workers_option
-from .shared import Location, cluster_options, digits_options, image_bar, on_cluster, preparing
+from .options import complete_layouts, counts_options, workers_option
+from .shared import Location, cluster_options, digits_options, image_bar, named_once, on_cluster, preparing
 
 if TYPE_CHECKING:
     from mnistcompose.building.build import BuildReport
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     "holds theirs.  [default: data/NAME]",
 )
 @click.option("--seed", default=0, show_default=True, help="Data seed; published digests are those of seed 0.")
-@click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]")
-@click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]")
+@counts_options
 @click.option(
     "--shard-size", default=10_000, show_default=True, metavar="N", help="Images per file, a multiple of 1000."
 )
@@ -78,15 +77,11 @@ def build(
         from mnistcompose.building.build import build_config
         from mnistcompose.building.config import make_config
         from mnistcompose.building.plan import plan_build
-        from mnistcompose.errors import InputError
         from mnistcompose.layout.names import load_spec, spec_names
 
         if bool(layouts) == every:
             raise click.UsageError("give the names of datasets or layout files, or --all")
-        specs = [load_spec(name) for name in (spec_names() if every else layouts)]
-        names = [spec.name for spec in specs]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InputError(f"{twice}: named twice; two datasets cannot share a folder")
+        specs = named_once(load_spec(name) for name in (spec_names() if every else layouts))
         configs = [
             make_config(
                 spec,

@@ -12,6 +12,17 @@ from mnistcompose.arguments import here
 Command = Callable[..., Any]
 
 
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Combine several options into one decorator that keeps their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 class LocalPath(click.Path):
     """A file or folder of this machine; a leading ~ is the home, also where a shell leaves it, as in `--out=~/x`."""
 
@@ -42,6 +53,12 @@ def workers_option(help: str, **settings: Any) -> Callable[[Command], Command]: 
 WORKERS = workers_option("Runs at once; they share the cores.", default=1, show_default=True)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 EPOCHS = click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Number of epochs.")
+
+
+counts_options = together(
+    click.option("--train", type=int, metavar="N", help="Number of training images.  [default: the layout's]"),
+    click.option("--test", type=int, metavar="N", help="Number of test images.  [default: the layout's]"),
+)
 
 
 def out_option(default: str) -> Callable[[Command], Command]:
@@ -111,14 +128,3 @@ def grid_options(out: str) -> Callable[[Command], Command]:
         click.option("--csv", "style", flag_value="csv", help="Print CSV: every number, unrounded."),
         click.option("--markdown", "style", flag_value="markdown", help="Print a Markdown table."),
     )
-
-
-def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Combine several options into one decorator that keeps their order."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate

@@ -3,7 +3,7 @@
 import gc
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistcompose.digits.source import DigitSource
+from mnistcompose.errors import InputError
 from mnistcompose.storage.location import locate
 
 from .options import Command, LocalPath, together
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from mnistcompose.layout.model import LayoutSpec
 
 
 class Location(click.ParamType):  # type: ignore[type-arg]
@@ -55,6 +58,22 @@ def digits_options(command: Command) -> Command:
         ),
         click.option("--invert", is_flag=True, help="Exchange light and dark in the digit images."),
     )(with_source)
+
+
+def named_once(layouts: "Iterable[LayoutSpec]") -> "list[LayoutSpec]":
+    """Refuse two layouts of one name, under which what is made of them is stored or printed.
+
+    Raises
+    ------
+    InputError
+        The message says which.
+    """
+    found: dict[str, LayoutSpec] = {}
+    for layout in layouts:
+        if layout.name in found:
+            raise InputError(f"{layout.name}: two layouts of this name; rename one, or do them one by one")
+        found[layout.name] = layout
+    return list(found.values())
 
 
 def fitted(text: str, before: str = "") -> str:

@@ -4,8 +4,10 @@ import json
 
 import click
 
-from .options import AS_JSON, complete_layouts, workers_option
-from .shared import fitted
+from mnistcompose.digits.source import DigitSource
+
+from .options import AS_JSON, complete_layouts, counts_options, workers_option
+from .shared import digits_options, fitted, named_once
 
 
 @click.group()
@@ -86,8 +88,18 @@ def schema() -> None:
 @click.argument("names", nargs=-1, shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="Print the digests of all bundled layouts.")
 @click.option("--seed", default=0, show_default=True, help="Data seed.")
+@counts_options
+@digits_options
 @workers_option("Threads that make images.  [default: cores]")
-def digest(names: tuple[str, ...], every: bool, seed: int, workers: int | None) -> None:
+def digest(
+    names: tuple[str, ...],
+    every: bool,
+    seed: int,
+    train: int | None,
+    test: int | None,
+    digits: DigitSource,
+    workers: int | None,
+) -> None:
     """Print the digests of datasets as JSON: make the images of the layouts NAMES in memory, and hash them."""
     from mnistcompose.building.verify import make_digests
     from mnistcompose.layout.names import load_spec, spec_names
@@ -95,6 +107,9 @@ def digest(names: tuple[str, ...], every: bool, seed: int, workers: int | None) 
 
     if bool(names) == every:
         raise click.UsageError("give the names of layouts, or --all")
-    layouts = [load_spec(name) for name in (spec_names() if every else names)]
-    digests = {layout.name: make_digests(layout, seed=seed, workers=workers) for layout in layouts}
+    layouts = named_once(load_spec(name) for name in (spec_names() if every else names))
+    digests = {
+        layout.name: make_digests(layout, seed=seed, train=train, test=test, digits=digits, workers=workers)
+        for layout in layouts
+    }
     click.echo(json.dumps({"format": FORMAT, "digests": digests}, indent=1))

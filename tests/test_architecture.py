@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 BASE = (
     "mnistcompose",
-    *(f"mnistcompose.{name}" for name in ("errors", "arguments", "forking", "quantities", "sources")),
+    *(f"mnistcompose.{name}" for name in ("errors", "arguments", "caches", "forking", "quantities", "sources")),
 )
 ROOMS = {  # each may import itself, the rooms that it names, and BASE
     "mnistcompose.layout": (),

@@ -51,6 +51,14 @@ esac
 """
 
 
+def test_every_python_file_that_a_page_names_is_there() -> None:
+    named = re.compile(r"`((?:mnistcompose|dcl|cli|benchmarks|tests|docs)/[\w/]+\.py)")
+    pages = [*ROOT.glob("*.md"), *(page for folder in ("docs", "results") for page in (ROOT / folder).rglob("*.md"))]
+    gone = {f"{page.relative_to(ROOT)}: {name}" for page in pages for name in named.findall(page.read_text())
+            if not (ROOT / name).exists()}  # fmt: skip
+    assert not gone
+
+
 def read(page: str) -> list[tuple[str, str]]:
     """A page's blocks, without the two commands of the README that install the package."""
     blocks = [(kind, text.removeprefix("pip install . && ")) for kind, text in PAGES[page]]

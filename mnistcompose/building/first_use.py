@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..digits.bank import load_digits
+from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..quantities import shown
@@ -15,7 +17,14 @@ _PAUSE = 0.2  # seconds between two looks at a folder in which another process b
 
 
 def built_on_first_use(
-    root: Path, spec: LayoutSpec, seed: int, *, begin: Callable[[], object] = lambda: None, whole: bool = False
+    root: Path,
+    spec: LayoutSpec,
+    seed: int,
+    digits: Digits = None,
+    *,
+    begin: Callable[[], object] = lambda: None,
+    whole: bool = False,
+    any_digits: bool = False,
 ) -> Manifest:
     """Manifest of a dataset, which is built if it is not there; if another process is building it, wait for that.
 
@@ -25,11 +34,13 @@ def built_on_first_use(
         Called before it is built, or waited for.
     whole
         Accept only a dataset of the layout's own size.
+    any_digits
+        Accept a dataset that was made of other digits.
 
     Raises
     ------
     InputError
-        The folder holds a dataset of another layout, seed or size.
+        The folder holds a dataset of another layout, seed, digit set or size.
     BuildError
         The dataset could not be built, or its manifest is damaged.
     """
@@ -37,17 +48,19 @@ def built_on_first_use(
         begin()
     while not (root / MANIFEST).is_file():
         try:
-            build(spec, root, seed=seed)
+            build(spec, root, seed=seed, digits=digits)
         except LockedError:
             time.sleep(_PAUSE)
     manifest = read_manifest(root)
+    there = next(split for split, entry in manifest.splits.items() if entry.count)
     sizes = {split: manifest.splits[split].count for split in ("train", "test")} if whole else None
     for field, found, wanted in (
         ("layout", manifest.spec_digest, spec.digest),
         ("seed", manifest.seed, seed),
+        ("digit set", manifest.digits_digest, None if any_digits else load_digits(there, digits).digest),
         ("size", sizes, {"train": spec.train, "test": spec.test} if whole else None),
     ):
-        if found != wanted:
+        if wanted is not None and found != wanted:
             raise InputError(
                 f"{root}: holds a dataset of another {field} ({shown(found)}, not {shown(wanted)}); use another "
                 "folder, or move it away"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
 from ..storage.schema import BLOCK, Shard, SplitName
-from .config import split_counts
+from .config import make_config
 from .executors import Progress, cores, tell
 from .folder import BUILD, OWN, is_intact
 from .interruptible import map_on_threads
@@ -44,6 +44,9 @@ class VerifyReport:
         Number of images that were read, and of those rendered again and compared.
     published
         Whether the digests were compared with published ones.
+    digests
+        Digest of each split, as the manifest has it; if nothing is wrong, that of the files. Two datasets are equal if
+        their digests are. Empty if the manifest cannot be read.
     """
 
     root: Path
@@ -51,6 +54,7 @@ class VerifyReport:
     images: int
     rendered: int
     published: bool
+    digests: dict[SplitName, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -120,7 +124,14 @@ def verify(
                 f"{root / MANIFEST}: the {split} digest is {manifest.splits[split].digest}, published is {digest}"
             )
     rendered = sum(stop - start for runs in chosen.values() for start, stop in runs)
-    return VerifyReport(root, tuple(problems), sum(shard.count for shard in shards), rendered, bool(published))
+    return VerifyReport(
+        root,
+        tuple(problems),
+        images=sum(shard.count for shard in shards),
+        rendered=rendered,
+        published=bool(published),
+        digests={split: entry.digest for split, entry in manifest.splits.items()},
+    )
 
 
 def _folder_problems(root: Path, manifest: Manifest) -> Iterator[str]:
@@ -250,33 +261,40 @@ def published_digests() -> dict[str, dict[SplitName, str]]:
 
 
 def make_digests(
-    spec: LayoutSpec, *, seed: int = 0, digits: Digits = None, workers: int | None = None
+    spec: LayoutSpec | str | Path,
+    *,
+    seed: int = 0,
+    train: int | None = None,
+    test: int | None = None,
+    digits: Digits = None,
+    workers: int | None = None,
 ) -> dict[SplitName, str]:
     """Digest of each split, from images made in memory; equal to that in the manifest of a built dataset.
 
     Parameters
     ----------
+    spec, seed, train, test, digits
+        As for `build`.
     workers
         Number of threads that make images; None means one per core.
 
     Raises
     ------
     InputError
-        The layout or the digit set cannot be used.
+        An argument cannot be used.
     """
+    config = make_config(spec, seed=seed, train=train, test=test, digits=digits, shard_size=BLOCK)
     workers = at_once(workers, cores())
 
     def blocks(split: SplitName, count: int) -> list[str]:
         if not count:
             return []  # of a digit set that may lack this split
-        bank = load_digits(split, digits)
+        bank = load_digits(split, config.digits)
 
         def piece(start: int) -> tuple[str, ...]:
-            shard = compose_shard(bank, spec, split, seed, start, min(start + _PIECE, count))
+            shard = compose_shard(bank, config.spec, split, config.seed, start, min(start + _PIECE, count))
             return block_digests(shard.images, shard.labels)
 
         return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), workers) for block in blocks]
 
-    bank = load_digits("train" if spec.train else "test", digits)
-    counts = split_counts(spec, seed, bank.classes, spec.train, spec.test)
-    return {split: split_digest(blocks(split, count)) for split, count in counts.items()}
+    return {split: split_digest(blocks(split, count)) for split, count in config.counts.items()}

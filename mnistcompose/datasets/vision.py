@@ -13,6 +13,7 @@ from torchvision.datasets import VisionDataset
 
 from ..arguments import here, whole
 from ..building.first_use import built_on_first_use
+from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec, bundled_names
@@ -57,6 +58,9 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         datasets built with masks. Boxes and masks are of the digits that are present. Several in a list give a tuple.
     seed
         Data seed, 0 .. 2**63 - 1. Published digests are those of seed 0.
+    digits
+        The digit set it is made of, if not MNIST: a folder or a `DigitSource`; see `load_digits`. A dataset that is
+        found by the name of its folder may be made of any.
     build
         Alias of `download`.
 
@@ -74,7 +78,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
     ------
     InputError
         An argument cannot be used, the dataset is not there and `download` is false, or the folder holds a dataset of
-        another layout or seed.
+        another layout, seed or digit set.
     BuildError
         The dataset could not be built, or a file is damaged.
     """
@@ -92,6 +96,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         split: SplitName | None = None,
         target_type: TargetType | Sequence[TargetType] = "number",
         seed: int = 0,
+        digits: Digits = None,
         build: bool = False,
     ) -> None:
         super().__init__(root, transforms, transform, target_transform)
@@ -101,11 +106,11 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self.train = self.split == "train"
         self.target_type = target_type
         self._target_types = _checked(target_type)
-        self.folder, spec = _find(here(root), name)
+        self.folder, spec, by_folder = _find(here(root), name)
         seed = whole("seed", seed, 0, MAX_SEED)
         if not (download or build or (self.folder / MANIFEST).is_file()):
             raise InputError(f"{self.folder}: no dataset; download=True builds it")
-        manifest = built_on_first_use(self.folder, spec, seed)
+        manifest = built_on_first_use(self.folder, spec, seed, digits, any_digits=by_folder and digits is None)
         self._digit_classes = manifest.classes
         self._numbers = manifest.classes ** len(spec.slots)
         if self.split not in manifest.splits:
@@ -173,9 +178,9 @@ def _checked(target_type: TargetType | Sequence[TargetType]) -> tuple[TargetType
     return kinds
 
 
-def _find(root: Path, name: str | Path | LayoutSpec) -> tuple[Path, LayoutSpec]:
-    """Folder and layout of a dataset; a name that no bundled layout has may be that of a folder in `root`."""
+def _find(root: Path, name: str | Path | LayoutSpec) -> tuple[Path, LayoutSpec, bool]:
+    """Folder and layout of a dataset; whether its name, which no bundled layout has, is that of a folder in `root`."""
     if isinstance(name, str) and name not in bundled_names() and (root / name / MANIFEST).is_file():
-        return root / name, read_manifest(root / name).layout
+        return root / name, read_manifest(root / name).layout, True
     spec = as_spec(name)
-    return root / spec.name, spec
+    return root / spec.name, spec, False

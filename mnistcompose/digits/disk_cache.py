@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
+from ..caches import cache_folder
 from ..sources import hash_sources, sources_of
 
 MAX_ENTRY = 1 << 28  # bytes of an entry
@@ -89,10 +89,8 @@ def _make_room(folder: Path, size: int) -> None:
 
 
 def _entry(identity: Identity) -> Path:
-    """File of an entry: in `digits` in MNISTCOMPOSE_CACHE or the user's cache."""
-    given = os.environ.get("MNISTCOMPOSE_CACHE")
-    base = Path(given) if given else user_cache_path("mnistcompose")
-    return base / "digits" / hashlib.sha256("\n".join((_code(), *identity)).encode()).hexdigest()
+    """File of an entry."""
+    return cache_folder("digits") / hashlib.sha256("\n".join((_code(), *identity)).encode()).hexdigest()
 
 
 @cache

@@ -3,11 +3,8 @@
 A folder is a `pathlib.Path`; from a URL such as `s3://bucket/data`, universal_pathlib makes a path that acts like one.
 """
 
-import os
 from pathlib import Path
 from typing import cast
-
-from platformdirs import user_cache_path
 
 from ..arguments import here
 from ..errors import InputError
@@ -79,10 +76,3 @@ def rename(source: Path, target: Path) -> None:
         source.replace(target)
     else:
         target.fs.mv(source.path, target.path)  # type: ignore[attr-defined]
-
-
-def cache_folder() -> Path:
-    """Folder for copies of remote files: MNISTCOMPOSE_CACHE, or a folder in the user's cache."""
-    if given := os.environ.get("MNISTCOMPOSE_CACHE"):
-        return Path(given)
-    return user_cache_path("mnistcompose") / "shards"

@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from ..errors import BuildError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # NFS without lockd, Lustre, FUSE
+_OWN = {"mnistcompose", "dcl", "contextlib"}  # whose lines tell a user nothing
 SOFT = ".soft"  # added to the name where the file system has no locks
 
 
@@ -60,7 +62,7 @@ def _acquire(path: Path, busy: str, wait: bool) -> BaseFileLock:
     warnings.warn(
         f"{path.parent}: the file system has no locks; {soft.name} takes their place, and only this machine can tell "
         "whether its process still runs",
-        stacklevel=3,
+        stacklevel=_level_of_user(),
     )
     lock = SoftFileLock(soft, timeout=-1 if wait else 0)
     try:
@@ -68,6 +70,14 @@ def _acquire(path: Path, busy: str, wait: bool) -> BaseFileLock:
     except Timeout:
         raise LockedError(f"{busy}{_holder(soft)}; if that process has ended, remove {soft}") from None
     return lock
+
+
+def _level_of_user() -> int:
+    """Level for `warnings.warn` in the calling function: the innermost line that is not this project's own."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in _OWN:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _holder(path: Path) -> str:

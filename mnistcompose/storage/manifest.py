@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..caches import cache_folder
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import bundled_names
 from ..quantities import counted, listed
 from .digests import check_digest, split_digest
 from .files import failing, write_file
-from .location import cache_folder, is_local
+from .location import is_local
 from .schema import (
     BLOCK,
     FORMAT,
@@ -43,7 +44,7 @@ def local_copy(root: Path, entry: "FileEntry") -> Path:
     path = root / entry.name
     if is_local(root):
         return path
-    copy = cache_folder() / f"{entry.sha256}.h5"
+    copy = cache_folder("shards") / f"{entry.sha256}.h5"
     if not copy.is_file() or copy.stat().st_size != entry.bytes:
         with failing("read", path):
             content = path.read_bytes()

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from idx_files import digits, write
 
 from mnistcompose import BuildError, InputError, build, load_spec
 from mnistcompose.building import first_use
@@ -55,6 +56,18 @@ def test_another_dataset_is_refused(tmp_path: Path, other, seed: int, message: s
         built_on_first_use(tmp_path / "x", other, seed, whole=True)
     if "size" in message:
         built_on_first_use(tmp_path / "x", other, seed)
+
+
+def test_a_dataset_of_other_digits_is_refused(tmp_path: Path):
+    for name, parts in (("train", 600), ("t10k", 100)):
+        images, labels = digits(parts, seed=parts)
+        write(tmp_path / "other", {f"{name}-images-idx3-ubyte": images, f"{name}-labels-idx1-ubyte": labels})
+    other = str(tmp_path / "other")
+    made = built_on_first_use(tmp_path / "x", SPEC, 0, other)
+    assert built_on_first_use(tmp_path / "x", SPEC, 0, other) == made
+    assert built_on_first_use(tmp_path / "x", SPEC, 0, any_digits=True) == made
+    with pytest.raises(InputError, match=r"another digit set \([0-9a-f]{12}\.\.\., not"):
+        built_on_first_use(tmp_path / "x", SPEC, 0)
 
 
 def test_what_cannot_be_built_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

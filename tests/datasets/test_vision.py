@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 import torch
+from idx_files import digits, mnist_like, write
 from torch import nn
 from torch.utils.data import DataLoader, Subset, random_split
 from torchvision import tv_tensors
@@ -124,6 +125,20 @@ def test_the_name_of_a_dataset_in_the_root_will_do(root, tmp_path):
     mc.build("MNIST-II-02", tmp_path / "MNIST-II-01", train=30, test=10)
     with pytest.raises(InputError, match="another layout"):
         mc.MNISTCompose(tmp_path, "MNIST-II-01")
+
+
+def test_a_layout_of_other_digits_is_not_taken_for_that_of_mnist(root, layout, tmp_path):
+    parts = mnist_like(digits(600), digits(100, seed=1))
+    other = write(tmp_path / "other", parts)
+    mc.build(layout, tmp_path / "small", digits=other)
+    with pytest.raises(InputError, match="another digit set"):
+        mc.MNISTCompose(tmp_path, layout, download=True)
+    with pytest.raises(InputError, match="another digit set"):
+        mc.MNISTCompose(root, layout, digits=other)
+    named, asked = mc.MNISTCompose(tmp_path, "small"), mc.MNISTCompose(tmp_path, layout, digits=other)
+    made = mc.MNISTCompose(tmp_path / "new", layout, download=True, digits=other)
+    assert torch.equal(named.data, asked.data)
+    assert torch.equal(named.data, made.data)
 
 
 def test_errors_say_what_would_be_right(root, layout, tmp_path):

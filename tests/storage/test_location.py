@@ -11,9 +11,10 @@ from mnistcompose import BuildError, InputError, ShardedDigits, build, export, l
 from mnistcompose.building import build as builder
 from mnistcompose.building import folder, notes
 from mnistcompose.building.cluster import cluster
+from mnistcompose.caches import cache_folder
 from mnistcompose.rendering.compiled import kernel_folder
 from mnistcompose.storage.files import failing
-from mnistcompose.storage.location import cache_folder, is_local, locate
+from mnistcompose.storage.location import is_local, locate
 from mnistcompose.storage.manifest import read_manifest
 
 pytest.importorskip("upath")
@@ -60,7 +61,7 @@ def url(request, tmp_path) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("MNISTCOMPOSE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "shards"
 
 
 @pytest.fixture(autouse=True)
@@ -342,4 +343,12 @@ def test_folders_stay_paths(tmp_path):
 def test_where_copies_are_kept(monkeypatch, tmp_path):
     monkeypatch.delenv("MNISTCOMPOSE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "mnistcompose" / "shards"
+    assert cache_folder("shards") == tmp_path / "mnistcompose" / "shards"
+    monkeypatch.setenv("MNISTCOMPOSE_CACHE", "")  # as unset
+    assert cache_folder("digits") == tmp_path / "mnistcompose" / "digits"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MNISTCOMPOSE_CACHE", "~/kept")
+    assert cache_folder("digits") == tmp_path / "kept" / "digits"
+    monkeypatch.setenv("MNISTCOMPOSE_CACHE", "s3://bucket/kept")
+    with pytest.raises(InputError, match="MNISTCOMPOSE_CACHE: s3://bucket/kept: a URL"):
+        cache_folder("digits")

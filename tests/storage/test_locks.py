@@ -40,14 +40,18 @@ def no_locks(request, monkeypatch) -> str:
 
 def test_without_locks_datasets_are_built_read_and_exported(no_locks, tmp_path: Path):
     root = tmp_path / "x"
-    with pytest.warns(UserWarning, match=r"x: the file system has no locks; \.lock\.soft takes their place[^\n]+\Z"):
+    with pytest.warns(
+        UserWarning, match=r"x: the file system has no locks; \.lock\.soft takes their place[^\n]+\Z"
+    ) as told:
         build(load_spec("MNIST-II-01"), root, **SIZE)
+    assert told[0].filename == __file__
     assert sorted(path.name for path in root.iterdir()) == [
         *("build.json", "manifest.json", "test.h5", "train-00000-of-00001.h5", "train.h5")
     ]
     assert verify(root).ok
-    with pytest.warns(UserWarning, match="no locks"):
+    with pytest.warns(UserWarning, match="no locks") as told:
         export(root, tmp_path / "npz", "npz")
+    assert told[0].filename == __file__
     assert sorted(path.name for path in tmp_path.iterdir()) == ["npz", "x"]
 
 
