@@ -118,6 +118,8 @@ def run_one(
     LockedError
         Another process does the run, and `wait` is false.
     """
+    if record := _stored(run, path, keep):
+        return record  # also from a folder that can only be read
     with _ALONE:
         with failing("make the folder", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,11 +133,8 @@ _ALONE = ThreadLock()  # the whole process shares torch's random numbers, which 
 def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], None] | None) -> Record:
     identity = run.identity()
     checkpoint = path.with_suffix(".pt")
-    if path.exists():
-        record = read_record(path)
-        refuse_other(path, record["determined_by"], identity, identity)
-        if status_of(record) == DIVERGED or (status_of(record) == FINISHED and not (keep and _lacks(checkpoint, run))):
-            return record
+    if record := _stored(run, path, keep):
+        return record
     device = resolve_device(run.device)
     train, test = (run.dataset.load(split, run.target, device) for split in run.dataset.splits)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -165,6 +164,17 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
     if not keep or status_of(record) == DIVERGED:
         checkpoint.unlink(missing_ok=True)
     return read_record(path)
+
+
+def _stored(run: Run, path: Path, keep: bool) -> Record | None:
+    """Record of a run that need not be done; None if it has no result yet, or lacks the weights that are wanted."""
+    if not path.exists():
+        return None
+    record, identity = read_record(path), run.identity()
+    refuse_other(path, record["determined_by"], identity, identity)
+    if status_of(record) == FINISHED:
+        return None if keep and _lacks(path.with_suffix(".pt"), run) else record
+    return record if status_of(record) == DIVERGED else None
 
 
 def _lacks(checkpoint: Path, run: Run) -> bool:

@@ -6,17 +6,27 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from .. import __version__
 from ..arguments import whole
 from ..digits.bank import MNIST_LICENSE, OTHER_LICENSE
 from ..digits.source import Digits
+from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..storage.digests import split_digest
 from ..storage.files import failing, sync_folder, write_file
 from ..storage.hdf5 import virtual_bytes
-from ..storage.location import check_writable, locate
-from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes
+from ..storage.location import check_writable, is_read_only, locate
+from ..storage.manifest import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    ShardEntry,
+    SplitEntry,
+    manifest_bytes,
+    read_manifest,
+)
 from ..storage.schema import Compression, SplitName, shard_name
 from .config import BuildConfig, make_config
 from .executors import Progress, cores, make_all, tell
@@ -25,6 +35,7 @@ from .folder import (
     check_ours,
     check_space,
     folder_lock,
+    is_build_of,
     is_intact,
     is_kept,
     known_shards,
@@ -151,6 +162,48 @@ def build_config(
     check_folder(root, config.identity, force)
     check_space(root, config)
     tasks = [task for split in config.counts for task in _tasks(config, split, root)]
+    work = _all_there(root, config, tasks, workers) if is_read_only(root) else None
+    if work:
+        for entry in work.kept.values():
+            tell(progress, entry)
+    else:
+        work = _work(root, config, tasks, executor, workers, force, progress)
+    manifest, kept, made, rendering, rendered = work
+    seconds = rendered - rendering
+    return BuildReport(
+        root=locate(out),
+        counts={split: entry.count for split, entry in manifest.splits.items()},
+        digests={split: entry.digest for split, entry in manifest.splits.items()},
+        seconds=perf_counter() - begun,
+        startup_seconds=rendering - begun,
+        render_seconds=seconds,
+        images_per_second=sum(entry.count for entry in made.values()) / seconds if made else 0.0,
+        bytes=sum(entry.bytes for entry in (kept | made).values()),
+        made=len(made),
+        kept=len(kept),
+    )
+
+
+class _Work(NamedTuple):
+    """A finished dataset, the shards that were kept and made, and when making them began and ended."""
+
+    manifest: Manifest
+    kept: dict[str, ShardEntry]
+    made: dict[str, ShardEntry]
+    began: float
+    ended: float
+
+
+def _work(
+    root: Path,
+    config: BuildConfig,
+    tasks: list[Task],
+    executor: Executor | None,
+    workers: int | None,
+    force: bool,
+    progress: Progress | None,
+) -> _Work:
+    """Make what is missing, alone in the folder."""
     with failing("write", root):
         root.mkdir(parents=True, exist_ok=True)
         with folder_lock(root):
@@ -162,24 +215,25 @@ def build_config(
             missing = [task for task in tasks if task.name not in kept]
             if missing and not executor:
                 load_kernel(config)  # before the rendering is timed
-            rendering = perf_counter()
+            began = perf_counter()
             made = make_all(root, missing, executor, workers or cores() + 2, progress)
-            rendered = perf_counter()
+            ended = perf_counter()
             entries = kept | made
-            manifest = _finish(root, config, [entries[task.name] for task in tasks])
-    seconds = rendered - rendering
-    return BuildReport(
-        root=locate(out),
-        counts={split: entry.count for split, entry in manifest.splits.items()},
-        digests={split: entry.digest for split, entry in manifest.splits.items()},
-        seconds=perf_counter() - begun,
-        startup_seconds=rendering - begun,
-        render_seconds=seconds,
-        images_per_second=sum(entry.count for entry in made.values()) / seconds if made else 0.0,
-        bytes=sum(entry.bytes for entry in entries.values()),
-        made=len(made),
-        kept=len(kept),
-    )
+            return _Work(_finish(root, config, [entries[task.name] for task in tasks]), kept, made, began, ended)
+
+
+def _all_there(root: Path, config: BuildConfig, tasks: list[Task], workers: int | None) -> _Work | None:
+    """A dataset of which nothing is missing, so that its folder need not be written to; None if something is."""
+    try:
+        manifest = read_manifest(root)
+        if not is_build_of(root, config.identity) or not all(
+            is_intact(root, split.virtual) for split in manifest.splits.values()
+        ):
+            return None
+    except (InputError, BuildError):
+        return None
+    kept, now = _kept(root, config, tasks, workers), perf_counter()
+    return _Work(manifest, kept, {}, now, now) if len(kept) == len(tasks) else None
 
 
 def _tasks(config: BuildConfig, split: SplitName, root: Path) -> Iterator[Task]:

@@ -51,6 +51,12 @@ def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
         raise InputError(f"{path}: {difference}; choose another folder, or --force to replace what is there")
 
 
+def is_build_of(root: Path, identity: dict[str, Any]) -> bool:
+    """Whether a folder's `build.json` is there, and is that of a build."""
+    path = root / BUILD
+    return path.is_file() and (theirs := _read_build(path)) is not None and not any(_differences(theirs, identity))
+
+
 def check_ours(root: Path, identity: dict[str, Any]) -> None:
     """Stop if another build has begun in the store meanwhile; there is no lock there. A local folder has one.
 
@@ -134,8 +140,7 @@ def prepare(root: Path, identity: dict[str, Any], force: bool) -> None:
     remove_temporary(root)
     path = root / BUILD
     if path.exists():
-        theirs = _read_build(path)
-        if theirs is not None and not any(_differences(theirs, identity)):
+        if is_build_of(root, identity):
             return
         if not force:
             check_folder(root, identity, force)  # another build has begun since

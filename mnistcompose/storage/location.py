@@ -3,6 +3,7 @@
 A folder is a `pathlib.Path`; from a URL such as `s3://bucket/data`, universal_pathlib makes a path that acts like one.
 """
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -63,6 +64,11 @@ def check_writable(path: Path) -> None:
 def is_local(path: Path) -> bool:
     """Whether a path is in this machine's file system."""
     return isinstance(path, Path)
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether a local folder is there, and this process cannot make files in it."""
+    return is_local(folder) and folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
 
 
 def listing(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from ..errors import BuildError
+from .files import failing
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # NFS without lockd, Lustre, FUSE
 _OWN = {"mnistcompose", "dcl", "contextlib"}  # whose lines tell a user nothing
@@ -33,8 +34,11 @@ def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     ------
     LockedError
         Another process holds the lock, and `wait` is false; the message is `busy` and the process, if it is known.
+    BuildError
+        The lock file cannot be made.
     """
-    lock = _acquire(path, busy, wait)
+    with failing("write", path):
+        lock = _acquire(path, busy, wait)
     try:
         yield
     finally:

@@ -16,10 +16,12 @@ from random import Random
 
 import pytest
 from clusters import Cluster, until
+from disk import read_only
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building import build as builder
 from mnistcompose.building import folder
+from mnistcompose.storage.locks import locked
 from mnistcompose.storage.manifest import MANIFEST, ShardEntry, read_manifest
 
 SPEC = load_spec("MNIST-III-10")
@@ -213,6 +215,33 @@ def test_a_read_only_disk(tmp_path):
             build(SPEC, disk / "x", train=1000, test=0)
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_what_is_whole_can_be_built_again_where_nothing_can_be_written(tmp_path):
+    root, size = tmp_path / "x", {"train": 2000, "test": 1000}
+    made = build(SPEC, root, shard_size=1000, **size)
+    seen: list[int] = []
+    with read_only(root):
+        again = build(SPEC, root, shard_size=1000, progress=seen.append, **size)
+        assert (again.made, again.kept, again.digests, again.bytes) == (0, 3, made.digests, made.bytes)
+        assert seen == [1000] * 3
+        with pytest.raises(InputError, match="train is 2000 there, and 3000"):
+            build(SPEC, root, shard_size=1000, train=3000, test=1000)
+        with pytest.raises(BuildError, match="cannot write"):
+            build(SPEC, root, shard_size=1000, train=3000, test=1000, force=True)
+    for lost in ("train-00001-of-00002.h5", "test.h5", MANIFEST):
+        content = (root / lost).read_bytes()
+        (root / lost).write_bytes(content[:-1] + b"?")
+        with read_only(root), pytest.raises(BuildError, match="cannot write"):
+            build(SPEC, root, shard_size=1000, **size)
+        (root / lost).write_bytes(content)
+
+
+def test_a_lock_that_cannot_be_made_is_told_in_one_line(tmp_path):
+    tmp_path.joinpath("x").mkdir()
+    told = r"\A[^\n]+x.lock: cannot write: [^\n]+\Z"
+    with read_only(tmp_path / "x"), pytest.raises(BuildError, match=told), locked(tmp_path / "x" / "x.lock", "busy"):
+        pass
 
 
 def test_a_folder_that_is_deleted_meanwhile(trials, whole, tmp_path):

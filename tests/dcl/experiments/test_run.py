@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from disk import read_only
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -151,6 +152,10 @@ def test_a_stored_run_is_only_read(data: Dataset, tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     monkeypatch.setattr(experiment, "fit", None)
     assert run_one(quick(data), tmp_path / "run.json") == record
+    with read_only(tmp_path):
+        assert run_one(quick(data), tmp_path / "run.json") == record
+        with pytest.raises(BuildError, match="cannot write"):
+            run_one(quick(data), tmp_path / "other.json")
 
 
 def test_an_interrupted_run_goes_on(data: Dataset, tmp_path: Path) -> None:
