@@ -65,7 +65,7 @@ def export(
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
     total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if not splits or name in splits)
-    target = out or f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
+    target = out if out is not None else f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
     with image_bar(folder.name, total) as advance:
         report = exporter.export(
             folder,

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from mnistcompose.arguments import here
+from mnistcompose.errors import InputError
 
 Command = Callable[..., Any]
+T = TypeVar("T")
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -31,7 +33,10 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert a value to a path."""
-        return super().convert(str(here(value)), param, ctx)
+        try:
+            return super().convert(str(here(value)), param, ctx)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 MODEL_NAMES = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # `dcl`'s, known without torch
@@ -71,13 +76,20 @@ def out_option(default: str) -> Callable[[Command], Command]:
 def split_list(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
     """Read a list given with commas, by repeating the option, or both; every entry once."""
     parts = (part.strip() for value in values for part in value.split(","))
-    return tuple(dict.fromkeys(filter(None, parts)))
+    return _some(tuple(dict.fromkeys(filter(None, parts))), values)
 
 
 def split_paths(_context: click.Context, _option: click.Parameter, values: Sequence[Path]) -> tuple[Path, ...]:
     """Read a list of paths as `split_list` does; an existing path may hold commas."""
     parts = (part for value in values for part in ([str(value)] if value.exists() else str(value).split(",")))
-    return tuple(dict.fromkeys(Path(part.strip()) for part in parts if part.strip()))
+    return _some(tuple(dict.fromkeys(Path(part.strip()) for part in parts if part.strip())), values)
+
+
+def _some(found: tuple[T, ...], values: Sequence[object]) -> tuple[T, ...]:
+    """Refuse an option that was given and names nothing, as a script does whose variable is empty."""
+    if values and not found:
+        raise click.BadParameter("names nothing; leave the option out, or give at least one name")
+    return found
 
 
 def models_option(*default: str, help: str) -> Callable[[Command], Command]:  # noqa: A002

@@ -30,9 +30,12 @@ class Location(click.ParamType):  # type: ignore[type-arg]
 
     name = "folder"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Convert a value to a path."""
-        return locate(value)
+        try:
+            return locate(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 def digits_options(command: Command) -> Command:

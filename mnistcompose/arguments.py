@@ -1,6 +1,7 @@
 """Checks of public arguments: a value is converted to one type, or rejected with a message."""
 
 import os
+import re
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError
 from .quantities import counted, there_are
 
+_ONE_SLASH = re.compile("[a-z][a-z0-9+.-]+:/")  # with two letters at least: c:/ is a drive
 _CLUTTER = {".DS_Store", ".directory", ".gitkeep", ".keep", "Thumbs.db", "desktop.ini"}
 
 
@@ -20,10 +22,16 @@ def here(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        It is a URL, or the home of an unknown user.
+        It is empty, a URL, or the home of an unknown user.
     """
-    if "://" in (text := os.fspath(path)):
+    if not (text := os.fspath(path)):
+        raise InputError("'': an empty path; give a file or folder; '.' is the current folder")
+    if "://" in text:
         raise InputError(f"{text}: a URL; give a file or folder of this machine")
+    if _ONE_SLASH.match(text) and not os.path.lexists(text.partition("/")[0]):
+        raise InputError(
+            f"{text}: a URL with one slash; give it as text, as in s3://bucket/folder: a Path drops the other"
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

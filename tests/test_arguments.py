@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mnistcompose as mc
-from mnistcompose.arguments import positions, whole
+from mnistcompose.arguments import here, positions, whole
 from mnistcompose.errors import InputError
 from mnistcompose.quantities import there_are
 from mnistcompose.storage.manifest import read_manifest
@@ -149,3 +149,30 @@ def test_a_tensor_means_what_it_means_to_torch(drawn: tuple[int, Any]) -> None:
 def test_what_is_no_index_is_a_type_error(index: Any) -> None:
     with pytest.raises(TypeError, match="an index is a whole number, a slice, a list of whole numbers or a mask"):
         positions(index, 5)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "an empty path"),
+        ("s3://bucket/x", "a URL"),
+        (Path("s3://bucket/x"), "s3:/bucket/x: a URL with one slash"),  # pathlib has dropped a slash
+        ("file:/x", "a URL with one slash"),
+    ],
+)
+def test_what_names_no_file_of_this_machine_is_refused(path: str | Path, message: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        here(path)
+    if "://" not in str(path):
+        with pytest.raises(InputError, match=message):
+            mc.build("MNIST-II-01", path, train=10, test=0)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_looks_like_a_url_can_be_used_if_it_is_there(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old:").mkdir()
+    assert here("old:/x") == Path("old:/x")
+    assert here("c:/x") == Path("c:/x")
+    assert here(tmp_path / "new:/x") == tmp_path / "new:/x"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from mnistcompose.arguments import here
 from mnistcompose.errors import InputError
 from mnistcompose.storage.files import failing
 
@@ -120,7 +121,7 @@ def fit(
         _check_outputs(net, data, held_out, prepare)
     optimizer = make_optimizer(net, recipe)
     identity = {**(metadata or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
-    checkpoint = None if checkpoint is None else Path(checkpoint)
+    checkpoint = None if checkpoint is None else here(checkpoint)
     if checkpoint is not None:
         with failing("make the folder", checkpoint.parent):
             checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self.train = self.split == "train"
         self.target_type = target_type
         self._target_types = _checked(target_type)
-        self.folder, spec, by_folder = _find(here(root), name)
+        self.folder, spec, by_folder = _find(here(root or "."), name)  # torchvision's root may be ""
         seed = whole("seed", seed, 0, MAX_SEED)
         if not (download or build or (self.folder / MANIFEST).is_file()):
             raise InputError(f"{self.folder}: no dataset; download=True builds it")

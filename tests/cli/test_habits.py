@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistcompose.cli import cli
-from mnistcompose.cli.options import MODEL_NAMES
-from mnistcompose.cli.shared import fitted
+from mnistcompose.cli.options import MODEL_NAMES, LocalPath
+from mnistcompose.cli.shared import Location, fitted
 
 STORED = Path(__file__).parents[2] / "results" / "first"
 
@@ -89,6 +89,7 @@ def test_every_result_is_there_as_json(path, found):
     assert any("--json" in option.opts for option in found.params)
 
 
+NEEDED = {"figure": ["3"], "report": ["runs"], "export": ["data/x", "--format", "npz"], "train": ["data/x"]}
 PARALLEL = {  # with the arguments that each needs
     "build": ["MNIST-II-01"],
     "verify": ["data/x"],
@@ -127,11 +128,39 @@ def test_workers_and_jobs_are_one_option(path, found):
     ],
 )
 def test_commas_and_repeated_options_are_the_same(name, option, values):
-    needed = {"figure": ["3"], "report": ["runs"], "export": ["data/x", "--format", "npz"]}.get(name, [])
+    needed = NEEDED.get(name, [])
     with_commas = parsed(name, *needed, option, ",".join(values))
     assert with_commas == parsed(name, *needed, *(part for value in values for part in (option, value)))
     assert with_commas == parsed(name, *needed, option, f" {', '.join(values)},", option, values[0])
     assert with_commas != parsed(name, *needed)
+
+
+@pytest.mark.parametrize("value", ["", " ", ","])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *(("compare", "--models"), ("compare", "--resource"), ("compare-images", "--networks"), ("train", "--model")),
+        *(("figure", "--runs"), ("report", "--layout"), ("export", "--split")),
+    ],
+)
+def test_an_option_that_names_nothing_is_refused(name, option, value):
+    """As of a script whose variable is empty: `--split "$SPLIT"` would mean all splits."""
+    with pytest.raises(click.UsageError, match=r"names nothing|an empty path"):
+        parsed(name, *NEEDED.get(name, []), option, value)
+
+
+PATHS = [
+    (name, option)
+    for name, found in every(cli)
+    for option in found.params
+    if isinstance(option.type, LocalPath | Location) and isinstance(option, click.Option)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), PATHS, ids=[f"{name} {option.name}" for name, option in PATHS])
+def test_an_empty_path_is_not_the_current_folder(name, option):
+    with pytest.raises(click.UsageError, match="an empty path"):
+        option.type_cast_value(click.Context(cli), [""] if option.multiple else "")
 
 
 def test_a_folder_may_have_a_comma_in_its_name(tmp_path):

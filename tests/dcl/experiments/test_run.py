@@ -89,7 +89,7 @@ def test_the_splits_for_model_selection_are_composed(folder: Path) -> None:
     [
         ("MNIST-II-1", "did you mean MNIST-II-01"),
         ("no/such/folder", "no/such/folder"),
-        ("", "holds no finished dataset"),
+        ("", "an empty path"),
     ],
 )
 def test_an_unknown_dataset_is_named(name: str, message: str) -> None:

@@ -227,6 +227,13 @@ def test_a_checkpoint_that_cannot_be_written_gets_one_line(tmp_path: Path) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    fit(a_net(), TRAIN, TEST, epochs=1, device="cpu", recipe=SMALL, checkpoint="~/run.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
 def test_a_diverged_run_stops_with_one_line(tmp_path: Path) -> None:
     recipe = replace(SMALL, lr=1e30, warmup=0)
     with pytest.raises(DivergenceError, match="diverged in epoch 1") as caught:
