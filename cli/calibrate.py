@@ -8,7 +8,7 @@ import click
 
 from mnistcompose.errors import BuildError, InputError
 
-from .options import DEVICE, EPOCHS, WORKERS, out_option
+from .options import DEVICE, EPOCHS, SEED, WORKERS, out_option, split_list
 from .train import need_torch, watching
 
 
@@ -20,14 +20,15 @@ from .train import need_torch, watching
     multiple=True,
     required=True,
     metavar="FIELD",
-    help="Field to scale, as in digit.rotation; repeatable.",
+    callback=split_list,
+    help="Field to scale, as in digit.rotation; repeatable, or with commas.",
 )
 @click.option("--factors", default="0.5,1,1.5", show_default=True, help="Factors of its spread, separated by commas.")
 @click.option("--target", type=float, required=True, metavar="PERCENT", help="Target test error.")
 @click.option("--model", default="baseline", show_default=True, help="Model to train: a name or a NOTATION.")
 @EPOCHS
-@click.option("--seed", type=click.IntRange(0), default=100, show_default=True, help="Run seed.")
-@click.option("--data-seed", type=click.IntRange(0), default=100, show_default=True, help="Seed of the dataset.")
+@click.option("--seed", type=SEED, default=100, show_default=True, help="Run seed.")
+@click.option("--data-seed", type=SEED, default=100, show_default=True, help="Seed of the dataset.")
 @WORKERS
 @DEVICE
 @out_option("results/calibration")
@@ -58,6 +59,8 @@ def calibrate(
     from dcl.experiments.run_file import FINISHED, status_of
     from mnistcompose.layout.names import load_spec
 
+    if not 0 <= target <= 100:
+        raise InputError(f"--target {target:g}: should be a test error in percent, 0 to 100")
     check_model(model)
     spec = load_spec(layout)
     try:

@@ -71,7 +71,7 @@ def compare(
     device: str,
     bfloat16: bool,
     validate: bool,
-    data_seed: int,
+    data_seed: int | None,
     progress: bool | None,
     style: str | None,
     **recipe: Any,

@@ -39,6 +39,7 @@ class LocalPath(click.Path):
             self.fail(str(error), param, ctx)
 
 
+SEED = click.IntRange(0, 2**63 - 1)
 MODEL_NAMES = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # `dcl`'s, known without torch
 
 DEVICE = click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
@@ -132,7 +133,7 @@ def grid_options(out: str) -> Callable[[Command], Command]:
     """Make the options of a command that does a grid of runs and prints them as a table."""
     return together(
         click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds."),
-        click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True, help="First run seed."),
+        click.option("--first-seed", type=SEED, default=0, show_default=True, help="First run seed."),
         out_option(out),
         click.option("--keep", is_flag=True, help="Keep the weights of every run."),
         WORKERS,

@@ -8,7 +8,7 @@ import click
 from mnistcompose.digits.source import DigitSource
 
 from .desktop import has_desktop, open_file, open_option
-from .options import AS_JSON, LocalPath, complete_layouts
+from .options import AS_JSON, SEED, LocalPath, complete_layouts
 from .shared import digits_options
 
 
@@ -18,7 +18,7 @@ from .shared import digits_options
 @click.option("-o", "--out", type=LocalPath(), default="preview.png", show_default=True, help="The PNG to write.")
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Data seed; a built dataset has its own.  [default: 0]")
+@click.option("--seed", type=SEED, help="Data seed; a built dataset has its own.  [default: 0]")
 @digits_options
 @open_option("the picture")
 @AS_JSON

@@ -14,7 +14,18 @@ import click
 from mnistcompose.errors import BuildError, InputError
 from mnistcompose.quantities import counted
 
-from .options import AS_JSON, BFLOAT16, DEVICE, EPOCHS, PROGRESS, LocalPath, complete_layouts, models_option, together
+from .options import (
+    AS_JSON,
+    BFLOAT16,
+    DEVICE,
+    EPOCHS,
+    PROGRESS,
+    SEED,
+    LocalPath,
+    complete_layouts,
+    models_option,
+    together,
+)
 
 if TYPE_CHECKING:
     from dcl.training.history import History
@@ -66,7 +77,7 @@ training_options = together(
         "--validate", is_flag=True, help="Train and measure on the splits for model selection, not on train and test."
     ),
     click.option(
-        "--data-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a dataset given by name."
+        "--data-seed", type=SEED, help="Seed of a dataset given by name; a built folder has its own.  [default: 0]"
     ),
     PROGRESS,
 )
@@ -126,7 +137,7 @@ def building(folder: str) -> None:
 @click.command()
 @click.argument("dataset", shell_complete=complete_layouts)
 @models_option("A3S", help="Model: baseline, A2, A3S, ... oracle, or a NOTATION.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the run.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the run.")
 @click.option("-o", "--out", type=LocalPath(), help="Folder of the run.  [default: runs/LAYOUT/MODEL-SEED]")
 @training_options
 @click.option("--tensorboard", type=LocalPath(), metavar="DIR", help="Folder for TensorBoard's event files.")
@@ -140,7 +151,7 @@ def train(
     device: str,
     bfloat16: bool,
     validate: bool,
-    data_seed: int,
+    data_seed: int | None,
     progress: bool | None,
     tensorboard: Path | None,
     as_json: bool,

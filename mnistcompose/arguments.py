@@ -2,6 +2,7 @@
 
 import os
 import re
+from numbers import Real
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,19 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     if number < least or (most is not None and number > most):
         raise InputError(f"{name} = {number}: allowed are {allowed}")
     return number
+
+
+def real(name: str, value: Any) -> float:
+    """Convert a real number of any type, such as NumPy's, to float; reject booleans, text and tensors.
+
+    Raises
+    ------
+    InputError
+        It is not a number; NaN and infinity are.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):  # NumPy's booleans are not Real
+        raise InputError(f"{name} = {value!r}: should be a number")
+    return float(value)
 
 
 def at_once(workers: Any, default: int) -> int:

@@ -80,7 +80,7 @@ class Dataset:
 def open_dataset(
     name: str,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     validation: bool = False,
     folder: Path = Path("data"),
     building: Callable[[str], None] = lambda _: None,
@@ -91,8 +91,8 @@ def open_dataset(
 
     Parameters
     ----------
-    seed : int
-        Data seed; a built folder has its own.
+    seed : int, optional
+        Data seed; None means 0, and for a built folder its own.
     validation : bool
         Use `fit` and `validation`, for model selection, instead of `train` and `test`. Both are composed of training
         digits, which they do not share; the test digits stay unseen.
@@ -104,20 +104,22 @@ def open_dataset(
     Raises
     ------
     InputError
-        No such layout or folder, or a folder of another dataset.
+        No such layout or folder, or a folder of another dataset or seed.
     BuildError
         The folder fails verification.
     """
     root = here(name)
     if name not in bundled_names() and root.is_dir():
         manifest = read_manifest(root)
+        if seed is not None and seed != manifest.seed:
+            raise InputError(f"{root}: a built dataset, of data seed {manifest.seed}, not {seed}")
         spec, seed = manifest.layout, manifest.seed
         if not validation:
             return _verified(spec, manifest, root)
         if manifest.digits_digest != load_digits("fit").digest:
             raise InputError(f"{root}: made of other digits than MNIST; splits for model selection exist of MNIST only")
     else:
-        spec = load_spec(name)
+        spec, seed = load_spec(name), 0 if seed is None else seed
         root = folder / (spec.name if seed == 0 else f"{spec.name}-seed{seed}")
     _check_length(spec)  # before anything is built
     return _composed(spec, seed) if validation else _built(spec, seed, root, building)

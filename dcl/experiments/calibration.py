@@ -34,7 +34,7 @@ def scaled(spec: LayoutSpec, fields: Sequence[str], factor: float) -> LayoutSpec
         The layout sets no such field, a field has no spread, or the new value is out of its range.
     """
     layout: dict[str, Any] = spec.model_dump(mode="json", exclude_unset=True)
-    for field in fields:
+    for field in dict.fromkeys(fields):  # each once, however often it is named
         place: Any = layout
         *parents, last = (int(key) if key.isdecimal() else key for key in field.split("."))
         try:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mnistcompose.arguments import whole
 from mnistcompose.datasets.targets import TargetName
 from mnistcompose.digits.bank import Split
 from mnistcompose.errors import InputError
@@ -54,6 +55,13 @@ class Run:
     recipe: Recipe = DEFAULT_RECIPE
     precision: Precision = "float32"
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, number in {
+            "seed": whole("seed", self.seed, 0, MAX_SEED),
+            "epochs": whole("epochs", self.epochs, 1),
+        }.items():
+            object.__setattr__(self, name, number)
 
     @property
     def measured_on(self) -> Split:
@@ -127,6 +135,7 @@ def run_one(
             return _run_alone(run, path, keep, progress)
 
 
+MAX_SEED = 2**63 - 1  # of a run; torch knows no seed of more than 64 bits
 _ALONE = ThreadLock()  # the whole process shares torch's random numbers, which dropout uses
 
 

@@ -1,7 +1,9 @@
 """Checkpoints: written atomically after every epoch, read without executing anything."""
 
 import io
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,29 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise BuildError(
             f"{path}: damaged, or not a checkpoint ({type(error).__name__}); delete it to start again"
         ) from None
+
+
+def check_metadata(metadata: Mapping[str, Any], reserved: Collection[str]) -> None:
+    """Reject what could be written into a checkpoint, but not be read again, and names that it uses itself.
+
+    Raises
+    ------
+    InputError
+        The message names the key and its value.
+    """
+    for key, value in metadata.items():
+        if key in reserved:
+            raise InputError(f"metadata: {key!r} is a name that a checkpoint uses itself; use another")
+        if not _is_plain(value):
+            raise InputError(f"metadata: {key} = {value!r:.80}: should be numbers, text, or lists and mappings of them")
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(map(_is_plain, chain(value, value.values())))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def save_checkpoint(

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mnistcompose.arguments import here
+from mnistcompose.arguments import here, whole
 from mnistcompose.errors import InputError
 from mnistcompose.storage.files import failing
 
-from .checkpoint import restore_checkpoint, save_checkpoint
+from .checkpoint import check_metadata, restore_checkpoint, save_checkpoint
 from .device_data import Data, Normalisation, Normaliser, fingerprint, resolve_device, to_tensors
 from .evaluation import evaluate
 from .history import DivergenceError, History
@@ -90,8 +90,8 @@ def fit(
         Written atomically after every epoch. If it exists, training resumes from it. On a CPU, with the same number of
         threads, a resumed run ends with the same bits as an uninterrupted one.
     metadata : mapping, optional
-        Plain values that describe the network. They are stored in the checkpoint; a checkpoint with other values is
-        refused.
+        Plain values that describe the network: numbers, text, and lists and mappings of them. They are stored in the
+        checkpoint; a checkpoint with other values is refused.
     progress : callable, optional
         Called after every epoch with the history so far.
 
@@ -106,8 +106,9 @@ def fit(
     """
     place = resolve_device(device)
     check_precision(precision, place)
-    if epochs < 1 or seed < 0:
-        raise InputError(f"epochs = {epochs}, seed = {seed}: should be at least 1, and at least 0")
+    epochs, seed = whole("epochs", epochs, 1), whole("seed", seed, 0)
+    identity = {"epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
+    check_metadata(metadata or {}, reserved=[*identity, "data"])
     data, held_out = (
         to_tensors(split, place, name, data_on_device=data_on_device)
         for split, name in ((train, "train"), (test, "test"))
@@ -120,7 +121,7 @@ def fit(
     with _seeded(seed, 0, place):
         _check_outputs(net, data, held_out, prepare)
     optimizer = make_optimizer(net, recipe)
-    identity = {**(metadata or {}), "epochs": epochs, "seed": seed, "precision": precision, **asdict(recipe)}
+    identity = {**(metadata or {}), **identity}
     checkpoint = None if checkpoint is None else here(checkpoint)
     if checkpoint is not None:
         with failing("make the folder", checkpoint.parent):

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from mnistcompose.arguments import real, whole
 from mnistcompose.errors import InputError
 
 Schedule = Literal["one-cycle", "linear", "constant"]
@@ -35,13 +36,15 @@ class Recipe:
     max_grad_norm: float | None = None  # a gradient with a larger norm, over all parameters, is scaled down to it
 
     def __post_init__(self) -> None:
+        own = {name: real(f"recipe: {name}", value) for name in _REAL if (value := getattr(self, name)) is not None}
+        for name, number in {"batch_size": whole("recipe: batch_size", self.batch_size, 1), **own}.items():
+            object.__setattr__(self, name, number)  # a checkpoint holds plain values only
         checks: dict[str, tuple[bool, str]] = {
-            "batch_size": (self.batch_size >= 1, "at least 1"),
             "lr": (0 < self.lr < math.inf, "above 0"),
             "momentum": (0 <= self.momentum < 1, "at least 0 and below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
             "schedule": (
-                self.schedule in get_args(Schedule) or _drops(self.schedule) is not None,
+                self.schedule in get_args(Schedule) or _drops(str(self.schedule)) is not None,
                 f"one of {', '.join(get_args(Schedule))}, or steps, as in 'x0.1 at 120,140 of 150'",
             ),
             "warmup": (0 <= self.warmup < 1, "at least 0 and below 1"),
@@ -56,6 +59,7 @@ class Recipe:
         return {_STORED.get(name, name): value for name, value in asdict(self).items() if value is not None}
 
 
+_REAL = ("lr", "momentum", "weight_decay", "warmup", "max_grad_norm")
 _STORED = {"max_grad_norm": "clip"}  # names of older versions, which stored runs keep
 
 

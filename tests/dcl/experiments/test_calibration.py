@@ -38,6 +38,7 @@ def test_the_spread_is_multiplied_and_nothing_else():
     assert half.noise.gaussian == 5
     assert half.slots[1].flip == spec.slots[1].flip
     assert half.name == "x-x0.5"
+    assert scaled(spec, fields * 2, 0.5) == half
     assert scaled(spec, fields, 1).digest == spec.digest
     assert parse_spec(settled(spec, fields, 0.5)).digest == half.digest
 

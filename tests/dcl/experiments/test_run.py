@@ -97,6 +97,12 @@ def test_an_unknown_dataset_is_named(name: str, message: str) -> None:
         open_dataset(name)
 
 
+def test_a_seed_that_a_built_folder_does_not_have_is_refused(folder: Path) -> None:
+    assert open_dataset(str(folder), seed=0) == open_dataset(str(folder))
+    with pytest.raises(InputError, match="of data seed 0, not 7"):
+        open_dataset(str(folder), seed=7)
+
+
 def test_a_dataset_that_fails_verification_is_refused(tmp_path: Path) -> None:
     build(load_spec("MNIST-II-01"), tmp_path / "data", train=50, test=20)
     shard = next((tmp_path / "data").glob("test-*.h5"))
@@ -628,6 +634,11 @@ def test_progress_in_plain_lines(command, folder: Path) -> None:
         (("train", "MNIST-II-01", "--model", "A3X"), "did you mean A3S?"),
         (("train", "MNIST-II-01", "--model", "C5@20-MQ2"), "MQ2"),
         (("train", "MNIST-II-01", "--lr", "-1"), "recipe: lr = -1.0"),
+        (("train", "MNIST-II-01", "--seed", str(2**63)), "--seed"),
+        (("train", "MNIST-II-01", "--data-seed", str(2**63)), "--data-seed"),
+        (("compare", "MNIST-II-01", "--first-seed", str(2**63 - 1), "--seeds", "2", "--validate"), "seed = "),
+        (("calibrate", "MNIST-II-02", "--knob", "digit.rotation", "--target", "nan"), "--target nan: should be"),
+        (("calibrate", "MNIST-II-02", "--knob", "digit.rotation", "--target", "-3"), "--target -3: should be"),
         (("compare", "MNIST-II-01", "--models", "baseline,b"), "no model 'b'"),
         (("compare", "--out", "nothing"), "nothing: holds no runs"),
         (("evaluate", "nothing", "MNIST-II-01"), "no such checkpoint"),

@@ -8,12 +8,13 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -208,6 +209,32 @@ def test_refuses_another_runs_checkpoint(change: dict, field: str, tmp_path: Pat
         fit(a_net(), **{**arguments, **change}, checkpoint=tmp_path / "run.pt")
 
 
+@given(kind=st.sampled_from([np.int8, np.int64, np.uint32]), real=st.sampled_from([np.float32, np.float64, np.float16]))
+@settings(max_examples=5, deadline=None)
+def test_numbers_of_numpy_leave_a_checkpoint_that_can_be_read(kind: type, real: type) -> None:
+    with TemporaryDirectory() as place:
+        path = Path(place) / "run.pt"
+        recipe = Recipe(
+            kind(16),
+            *(
+                real(value)
+                for value in (
+                    0.05,
+                    0.9,
+                    0,
+                )
+            ),
+            warmup=real(0.25),
+            max_grad_norm=real(9),
+        )
+        fit(a_net(), TRAIN, TEST, epochs=kind(1), seed=kind(3), device="cpu", recipe=recipe, checkpoint=path)
+        assert load_checkpoint(path)["identity"]["seed"] == 3
+        plain = Recipe(16, *(float(real(value)) for value in (0.05, 0.9, 0)), warmup=0.25, max_grad_norm=9.0)
+        assert plain == recipe
+        history = fit(a_net(), TRAIN, TEST, epochs=1, seed=3, device="cpu", recipe=plain, checkpoint=path)
+        assert history.epochs == 1
+
+
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "pickle"])
 def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "run.pt"
@@ -253,6 +280,12 @@ def test_a_diverged_run_stops_with_one_line(tmp_path: Path) -> None:
         ({"net": a_net(outputs=3)}, r"from 0 to 3 do not fit a network with outputs \(N, 3\)"),
         ({"train": some_data(9, positions=2)}, "do not fit"),
         ({"epochs": 0}, "epochs = 0"),
+        ({"epochs": 1.0}, "epochs = 1.0"),
+        ({"seed": True}, "seed = True"),
+        ({"metadata": {"augment": Path("x")}}, "metadata: augment = .*Path"),
+        ({"metadata": {"rate": [np.float64(1)]}}, "metadata: rate = "),
+        ({"metadata": {"data": "mine"}}, "metadata: 'data' is a name that a checkpoint uses itself"),
+        ({"metadata": {"lr": 1.0}}, "metadata: 'lr' is a name"),
         ({"seed": -1}, "seed = -1"),
         ({"device": "tpu"}, "'tpu' is not available"),
         ({"precision": "float64"}, "precision = 'float64'"),
@@ -267,6 +300,12 @@ def test_bad_arguments_get_one_line(arguments: dict, message: str) -> None:
     "change",
     [
         {"batch_size": 0},
+        {"batch_size": 16.0},
+        {"batch_size": True},
+        {"lr": "0.1"},
+        {"lr": torch.tensor(0.1)},
+        {"warmup": False},
+        {"schedule": None},
         {"lr": 0.0},
         {"lr": float("nan")},
         {"momentum": 1.0},
