@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mnistcompose.digits.bank import load_digits
+from mnistcompose.layout.names import bundled_names, load_spec
+
 from ..experiments.image_recipes import IMAGE_RECIPES, recipe_name
 from ..models.networks import IMAGE_NETWORKS
 
@@ -21,7 +24,9 @@ IMAGES = {
 
 
 def follows_protocol(run: Mapping[str, Any]) -> bool:
-    """Whether a run has the protocol's number of images and epochs, and, of numbers, its data seed.
+    """Whether a run has the protocol's number of images and epochs, and, of numbers, its layout, digits and data seed.
+
+    A layout or a digit set that a run does not name, as those of old versions, passes for the bundled one.
 
     Parameters
     ----------
@@ -36,4 +41,11 @@ def follows_protocol(run: Mapping[str, Any]) -> bool:
         recipe = IMAGE_RECIPES[recipe_name(model, dataset)]
         return counts == IMAGES.get(dataset) and run["epochs"] == recipe.epochs_of(counts["train"])
     epochs = ORACLE_EPOCHS if model == "oracle" else EPOCHS
-    return counts == NUMBERS and run["epochs"] == epochs and run.get("data_seed", 0) == 0
+    return (
+        counts == NUMBERS
+        and run["epochs"] == epochs
+        and run.get("data_seed", 0) == 0
+        and dataset in bundled_names()
+        and run.get("spec") in (None, load_spec(dataset).digest)
+        and run.get("digits") in (None, load_digits("test").digest)
+    )
