@@ -93,8 +93,7 @@ def main(args: list[str] | None = None) -> Any:
     stopped = "stopped; run the same command again to resume" if called & _RESUMABLE else "stopped"
     try:
         result = cli.main(args, prog_name="mnistcompose", standalone_mode=False)
-        if sys.stdout:
-            sys.stdout.flush()  # here, where an error can be reported
+        sys.stdout.flush()  # here, where an error can be reported
         return result
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -120,7 +119,10 @@ def main(args: list[str] | None = None) -> Any:
 
 
 def _prepare_output() -> None:
-    """Write what the output's encoding lacks as escapes, and a warning as one line."""
+    """Write what the output's encoding lacks as escapes, and a warning as one line; fill streams that are closed."""
+    for name in ("stdin", "stdout", "stderr"):  # in order: a file takes the lowest free descriptor
+        if getattr(sys, name) is None:  # `>&-`, or Windows without a console; else the next file would be the output
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

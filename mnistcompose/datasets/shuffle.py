@@ -112,7 +112,7 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
         blocks = _permutation(words, -(-self.length // self.block))
         rest = np.empty(0, np.int64)
         for part in np.array_split(blocks, max(1, -(-len(blocks) // self.window))):  # pools of about equal size
-            pool = (part[:, None] * self.block + np.arange(self.block)).ravel()
+            pool = (part[:, None] * self.block + np.arange(min(self.block, self.length))).ravel()
             pool = pool[pool < self.length]
             pool = np.concatenate([rest, pool[_permutation(words, len(pool))]])
             full = len(pool) // self.batch_size * self.batch_size

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from mnistcompose import verify
 from mnistcompose.cli import cli
 from mnistcompose.cli.options import LocalPath
 from mnistcompose.rendering.compiled import kernel_folder
@@ -106,3 +107,21 @@ def test_a_warning_is_one_line(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("mnistcompose: warning: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no shell there that closes streams")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_command_works_without_the_streams_that_are_closed(closed: str, tmp_path: Path):
+    """As in some services and cron jobs; the dataset's files must not become the output either."""
+    code = "from mnistcompose.cli import main; raise SystemExit(main())"
+    for arguments in (f"build MNIST-II-01 --train 1000 --test 0 --out {tmp_path / 'x'}", "list"):
+        done = subprocess.run(
+            ["bash", "-c", f'"$0" -c "$1" {arguments} {closed}', sys.executable, code],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    assert verify(tmp_path / "x").ok

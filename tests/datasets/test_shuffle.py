@@ -201,3 +201,8 @@ def test_it_feeds_a_loader(tmp_path, compression):
             wanted, labels = composed[indices]
             assert (images == wanted).all()
             assert (numbers == labels).all()
+
+
+def test_a_block_may_be_larger_than_the_set():
+    whole = [batch.tolist() for batch in BlockShuffle(10, 3, block=10)]
+    assert [batch.tolist() for batch in BlockShuffle(10, 3, block=2**62)] == whole
