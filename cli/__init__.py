@@ -112,7 +112,9 @@ def main(args: list[str] | None = None) -> Any:
         sys.stderr.close()  # the reader is gone (`| head`); keeps Python from reporting that at exit
         sys.exit(1)
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        if error.filename is not None:  # a name that is too long, or a folder that may not be entered
+            _fail(f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
+        if error.errno is None:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would report it again at exit
         _fail(f"cannot write the output: {error.strerror}", 1)

@@ -36,6 +36,8 @@ def check_folder(root: Path, identity: dict[str, Any], force: bool) -> None:
         if is_local(root) and (blocked := next((each for each in root.parents if each.is_file()), None)):
             raise InputError(f"{root}: {blocked} is a file; give a folder that is there, or can be made")
         if not root.exists():
+            if is_local(root) and root.is_symlink():
+                raise InputError(f"{root}: a symbolic link to {root.readlink()}, which is not there")
             return
         if not root.is_dir():
             raise InputError(f"{root}: a file; give a folder that does not exist yet, is empty, or holds this dataset")

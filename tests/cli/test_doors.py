@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mnistcompose import verify
-from mnistcompose.cli import cli
+from mnistcompose.cli import cli, main
 from mnistcompose.cli.options import LocalPath
 from mnistcompose.rendering.compiled import kernel_folder
 
@@ -125,3 +125,42 @@ def test_a_command_works_without_the_streams_that_are_closed(closed: str, tmp_pa
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
     assert verify(tmp_path / "x").ok
+
+
+TOO_LONG = "x" * 300
+PLACES = {  # where each command takes a path; what is there otherwise is never reached
+    "out of build": ("build", "MNIST-II-01", "--train=1000", "--out", TOO_LONG),
+    "layout": ("build", f"{TOO_LONG}.yaml"),
+    "digits": ("build", "MNIST-II-01", "--digits", TOO_LONG),
+    "verify": ("verify", TOO_LONG),
+    "export": ("export", TOO_LONG, "--format=npz"),
+    "preview": ("preview", TOO_LONG),
+    "out of preview": ("preview", "MNIST-II-01", "--out", f"{TOO_LONG}.png"),
+    "pairs": ("pairs", "--out", TOO_LONG),
+    "check": ("spec", "check", TOO_LONG),
+    "show": ("spec", "show", TOO_LONG),
+    "studio": ("studio", f"{TOO_LONG}.yaml", "--no-browser"),
+    "train": ("train", TOO_LONG),
+    "out of train": ("train", "MNIST-II-01", "--validate", "--epochs=1", "--out", TOO_LONG),
+    "evaluate": ("evaluate", TOO_LONG, "MNIST-II-01"),
+    "predict": ("predict", TOO_LONG, "x.png"),
+    "compare": ("compare", TOO_LONG),
+    "images": ("compare-images", "svhn", "--root", TOO_LONG),
+    "report": ("report", TOO_LONG),
+    "figure": ("figure", "3", "--runs", TOO_LONG),
+}
+
+
+@pytest.mark.parametrize("arguments", PLACES.values(), ids=PLACES)
+def test_a_name_that_is_too_long_is_told_in_one_line(arguments, tmp_path, monkeypatch, capsys):
+    """As is a folder that may not be entered: both are errors of the first look at a path."""
+    if arguments[0] in ("train", "evaluate", "predict", "compare", "compare-images", "report", "figure"):
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments])
+    shown = capsys.readouterr()
+    assert ended.value.code in (1, 2)
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+    assert not list(tmp_path.iterdir())
