@@ -16,7 +16,7 @@ from ..arguments import whole
 from ..building.executors import cores
 from ..digits.bank import DigitBank, Split, load_digits
 from ..digits.source import Digits, as_source
-from ..errors import InputError
+from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.compose import Composed, compose, compose_at
@@ -80,7 +80,9 @@ class ComposedDigits(DigitsDataset):
         self.split = split
         self.seed = whole("seed", seed, 0, MAX_SEED)
         self._source = as_source(digits)
+        self._own: DigitBank | None = None
         check_split(spec, split)
+        self._digest = load_digits(split, self._source).digest
         length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
         form = SampleSchema(len(spec.slots), spec.output.shape, labels_clean=spec.has_label_noise)
         draw(spec, split, 0, 0, self.seed, self._bank)  # reject a layout that does not fit the digits' classes
@@ -96,10 +98,24 @@ class ComposedDigits(DigitsDataset):
             return self.spec.test
         return unseen_count(self.spec, self.split, self.seed, self._bank.classes, self.spec.test)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_own": None}
+
     @property
     def _bank(self) -> DigitBank:
-        """The source digits, read once per process; they are not pickled."""
-        return load_digits(self.split, self._source)
+        """The source digits: the same for the dataset's life, also if files change; they are not pickled.
+
+        Raises
+        ------
+        BuildError
+            In another process, if the digit files have changed since the dataset was made.
+        """
+        if self._own is None:
+            bank = load_digits(self.split, self._source)
+            if bank.digest != self._digest:
+                raise BuildError(f"{self._source}: the digit files have changed since this dataset was made from them")
+            self._own = bank
+        return self._own
 
     def _read(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if (np.diff(positions) == 1).all() and len(positions):

@@ -118,7 +118,7 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
 
     'train' and 'test' are the set's own splits. 'validation' is the last twelfth of the training images, 'fit' the
     others. 'test_unseen' and 'validation_unseen', of numbers that are held out, are made of the images of 'test' and
-    'validation'. A set is read once per process, and its arrays cannot be written to.
+    'validation'. A process reads a set once, and again if its files have changed; arrays cannot be written to.
 
     Parameters
     ----------
@@ -156,13 +156,27 @@ _lock = ThreadLock()  # threads that need the same set wait until one of them ha
 
 def _load(source: DigitSource) -> _Set:
     with _lock:
-        return _read_set(source)
+        return _read_set(source, _state(source) if source.folder else ())
+
+
+def _state(source: DigitSource) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes when somebody writes the files of a set again."""
+    found = [path for pair in _find(source).parts.values() for path in pair]
+    try:
+        states = [(str(path), path.stat()) for path in found]
+    except OSError:  # reading reports it
+        return ()
+    return tuple((name, state.st_size, state.st_mtime_ns, state.st_ino) for name, state in states)
+
+
+def _find(source: DigitSource) -> SetFiles:
+    return find_set(Path(source.folder) if source.folder else _BUNDLED)
 
 
 @lru_cache(maxsize=2)
-def _read_set(source: DigitSource) -> _Set:
+def _read_set(source: DigitSource, _state: object) -> _Set:
     """Read the files of a set, or load what the cache holds of them."""
-    files = find_set(Path(source.folder) if source.folder else _BUNDLED)
+    files = _find(source)
     identity = _identity(files, source)
     kept = load_cached(identity) if identity else None
     if kept:

@@ -720,6 +720,6 @@ def test_a_digit_without_ink_shows_as_its_image_is_made(tmp_path: Path):
 def test_a_link_to_nowhere_is_named(tmp_path: Path):
     """As one to a disk that is not mounted: a folder there would be on another disk."""
     (tmp_path / "link").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match="link: a symbolic link to .*gone, which is not there"):
+    with pytest.raises(InputError, match=r"link: a symbolic link to .*gone, which is not there"):
         build(SPEC, tmp_path / "link", train=10, test=0)
     assert [path.name for path in tmp_path.iterdir()] == ["link"]

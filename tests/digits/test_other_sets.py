@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import os
+import pickle
 import re
 import threading
 import time
@@ -448,3 +449,33 @@ def test_a_stored_dataset_of_256_classes_is_refused(tmp_path):
     (tmp_path / MANIFEST).write_bytes(manifest_bytes(changed))
     with pytest.raises(BuildError, match=r"manifest.json: classes: .* 255"):
         read_manifest(tmp_path)
+
+
+def test_digit_files_that_are_written_again_are_read_again(tmp_path: Path):
+    """In one process, as of a notebook: a set that is kept in memory must not outlive its files."""
+    folder = write(tmp_path / "own", mnist_like(digits(120), digits(24, seed=1)))
+    first = load_digits("train", folder)
+    assert load_digits("train", folder) is first
+    write(folder, mnist_like(digits(120, seed=5), digits(24, seed=1)))
+    second = load_digits("train", folder)
+    assert second.digest != first.digest
+    assert build(SPEC, tmp_path / "x", train=10, test=0, digits=folder).digests == make_digests(
+        SPEC, train=10, test=0, digits=folder
+    )
+    assert read_manifest(tmp_path / "x").digits_digest == second.digest
+
+
+def test_a_composed_dataset_keeps_its_digits_while_files_change(tmp_path: Path):
+    pytest.importorskip("torch")
+    from mnistcompose import ComposedDigits
+
+    folders = [write(tmp_path / str(n), mnist_like(digits(120, seed=n), digits(24))) for n in range(3)]
+    data = [ComposedDigits(SPEC, "train", length=20, digits=folder) for folder in folders]
+    before, pickled = [each[:][0] for each in data], pickle.dumps(data[0])
+    assert len(pickled) < 10_000
+    write(folders[0], mnist_like(digits(120, seed=9), digits(24)))
+    for each, images in zip(data, before, strict=True):
+        load_digits("train", folders[0])
+        assert (each[:][0] == images).all()
+    with pytest.raises(BuildError, match="0: the digit files have changed since this dataset was made"):
+        pickle.loads(pickled)[0]
