@@ -77,6 +77,19 @@ def real(name: str, value: Any) -> float:
     return float(value)
 
 
+def flag(name: str, value: Any) -> bool:
+    """Convert True or False, also NumPy's, to bool; reject all else, such as "False", which is true.
+
+    Raises
+    ------
+    InputError
+        It is neither.
+    """
+    if type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise InputError(f"{name} = {value!r}: allowed are True and False")
+
+
 def at_once(workers: Any, default: int) -> int:
     """Convert an argument `workers`, how much is done at once, to int; None means the default.
 

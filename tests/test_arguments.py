@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mnistcompose as mc
-from mnistcompose.arguments import here, positions, whole
+from mnistcompose.arguments import flag, here, positions, whole
 from mnistcompose.errors import InputError
 from mnistcompose.quantities import there_are
 from mnistcompose.storage.manifest import read_manifest
@@ -176,3 +176,51 @@ def test_a_folder_that_looks_like_a_url_can_be_used_if_it_is_there(tmp_path: Pat
     assert here("old:/x") == Path("old:/x")
     assert here("c:/x") == Path("c:/x")
     assert here(tmp_path / "new:/x") == tmp_path / "new:/x"
+
+
+@pytest.mark.parametrize(("value", "meant"), [(True, True), (np.True_, True), (np.False_, False)])
+def test_true_and_false_of_any_type(value: object, meant: bool) -> None:
+    assert flag("force", value) is meant
+
+
+@pytest.mark.parametrize("value", ["False", "no", "", None, 1, 1.0, [False]])
+def test_text_and_numbers_are_neither_true_nor_false(value: object, tmp_path: Path) -> None:
+    """`force=os.environ["FORCE"]` would replace a dataset where it says "False"."""
+    size = {"train": 10, "test": 0}
+    mc.build("MNIST-II-01", tmp_path / "x", **size)
+    before = (tmp_path / "x" / "manifest.json").read_bytes()
+    for name, call in {
+        "force": lambda: mc.build("MNIST-II-01", tmp_path / "x", seed=1, force=value, **size),
+        "masks": lambda: mc.build("MNIST-II-01", tmp_path / "y", masks=value, **size),
+        "force ": lambda: mc.export(tmp_path / "x", tmp_path / "z", "npz", force=value),
+        "verify": lambda: mc.arrays(tmp_path / "x", "train", verify=value),
+        "invert": lambda: mc.DigitSource(invert=value),
+    }.items():
+        with pytest.raises(InputError, match=f"{name.strip()} = .*: allowed are True and False"):
+            call()
+    assert (tmp_path / "x" / "manifest.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("value", [1.5, True, float("nan"), "all", -2])
+def test_an_amount_to_render_again_is_a_whole_number(value: object, tmp_path: Path) -> None:
+    mc.build("MNIST-II-01", tmp_path / "x", train=10, test=0)
+    with pytest.raises(InputError, match="rerender = "):
+        mc.verify(tmp_path / "x", rerender=value)
+    assert mc.verify(tmp_path / "x", rerender=np.int64(3)).rendered == 3
+
+
+def test_a_batch_size_may_be_an_integer_of_numpy() -> None:
+    pytest.importorskip("torch")
+    data = mc.ComposedDigits("MNIST-II-01", "train", length=10)
+    assert [len(images) for images, _ in data.batches(np.int64(4), threads=np.int8(1))] == [4, 4, 2]
+    for wrong in ({"batch_size": 1.5}, {"batch_size": True}, {"batch_size": 4, "threads": 1.5}):
+        with pytest.raises(InputError, match="allowed are whole numbers"):
+            next(data.batches(**wrong))
+
+
+def test_one_split_may_be_named_alone(tmp_path: Path) -> None:
+    mc.build("MNIST-II-01", tmp_path / "x", train=10, test=10)
+    assert mc.export(tmp_path / "x", tmp_path / "y", "npz", splits="test").counts == {"test": 10}
+    with pytest.raises(InputError, match=r"splits = \(\): names none of train and test"):
+        mc.export(tmp_path / "x", tmp_path / "z", "npz", splits=())

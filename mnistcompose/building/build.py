@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from .. import __version__
-from ..arguments import whole
+from ..arguments import flag, whole
 from ..digits.bank import MNIST_LICENSE, OTHER_LICENSE
 from ..digits.source import Digits
 from ..errors import BuildError, InputError
@@ -158,7 +158,7 @@ def build_config(
     begun = perf_counter()
     root = locate(out).absolute()
     check_writable(root)
-    workers = None if workers is None else whole("workers", workers, 1)
+    workers, force = None if workers is None else whole("workers", workers, 1), flag("force", force)
     check_folder(root, config.identity, force)
     check_space(root, config)
     tasks = [task for split in config.counts for task in _tasks(config, split, root)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ..arguments import whole
+from ..arguments import flag, whole
 from ..digits.bank import load_digits
 from ..digits.source import Digits, DigitSource, as_source
 from ..errors import InputError
@@ -95,7 +95,7 @@ def make_config(
     seed = whole("seed", seed, 0, MAX_SEED)
     train = whole("train", spec.train if train is None else train, 0, MAX_INDEX)
     test = whole("test", spec.test if test is None else test, 0, MAX_INDEX)
-    shard_size = whole("shard_size", shard_size, 0)
+    shard_size, masks = whole("shard_size", shard_size, 0), flag("masks", masks)
     if not train and not test:
         raise InputError(f"{spec.name}: train = 0 and test = 0 leave nothing to build")
     if not BLOCK <= shard_size <= MAX_SHARD or shard_size % BLOCK:
@@ -111,7 +111,7 @@ def make_config(
         )
     counts = split_counts(spec, seed, bank.classes, train, test)
     draw(spec, "train", 0, 0, seed, bank)  # reject a layout that does not fit the digits' classes
-    config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, bool(masks))
+    config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, masks)
     sample_bytes = config.schema.sample_bytes
     if shard_size * sample_bytes > MAX_SHARD_BYTES:
         most = MAX_SHARD_BYTES // sample_bytes // BLOCK * BLOCK

@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 
-from ..arguments import at_once
+from ..arguments import at_once, whole
 from ..digits.bank import DigitBank, load_digits
 from ..digits.source import Digits, as_source
 from ..errors import BuildError, InputError
@@ -91,8 +91,7 @@ def verify(
     """
     root = locate(root)
     workers = at_once(workers, cores())
-    if rerender is not None and rerender < -1:
-        raise InputError(f"rerender = {rerender}: a number of samples, or -1 for all")
+    rerender = None if rerender is None else whole("rerender", rerender, -1)
     if (root / BUILD).is_file() and not (root / MANIFEST).is_file():
         return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",), 0, 0, False)
     try:

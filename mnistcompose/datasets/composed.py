@@ -16,7 +16,7 @@ from ..arguments import whole
 from ..building.executors import cores
 from ..digits.bank import DigitBank, Split, load_digits
 from ..digits.source import Digits, as_source
-from ..errors import BuildError, InputError
+from ..errors import BuildError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.compose import Composed, compose, compose_at
@@ -147,11 +147,11 @@ class ComposedDigits(DigitsDataset):
         Raises
         ------
         InputError
-            An argument is less than 1.
+            An argument is no whole number, or less than 1.
         """
-        if batch_size < 1 or (threads is not None and threads < 1):
-            raise InputError(f"batch_size = {batch_size}, threads = {threads}; both should be at least 1")
-        for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads or cores()):
+        batch_size = whole("batch_size", batch_size, 1)
+        threads = cores() if threads is None else whole("threads", threads, 1)
+        for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads):
             images = as_batch(columns.images)
             targets = self._as_target(self._targets(columns))
             yield from zip(torch.split(images, batch_size), torch.split(targets, batch_size), strict=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import flag
 from ..storage.location import locate
 from ..storage.manifest import read_manifest
 from ..storage.open_shards import OpenShards
@@ -79,7 +80,7 @@ class ShardedDigits(DigitsDataset):
         super().__init__(self._shards.count, manifest.classes, form, transform, target_transform, target)
         self.shard_size = manifest.shard_size
         self._whole: Columns | None = None
-        if verify:
+        if flag("verify", verify):
             self._shards.verify()
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from ..arguments import whole
+from ..arguments import flag, whole
 
 _MOST = 2**63 - 1
 
@@ -72,7 +72,7 @@ class BlockShuffle(Sampler[NDArray[np.int64]]):
         self.block = whole("block", block, 1, _MOST)
         self.window = whole("window", window, 1, _MOST)
         self.seed = whole("seed", seed, 0, _MOST)
-        self.drop_last = drop_last
+        self.drop_last = flag("drop_last", drop_last)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.datasets import VisionDataset
 
-from ..arguments import here, whole
+from ..arguments import flag, here, whole
 from ..building.first_use import built_on_first_use
 from ..digits.source import Digits
 from ..errors import InputError
@@ -108,7 +108,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self._target_types = _checked(target_type)
         self.folder, spec, by_folder = _find(here(root or "."), name)  # torchvision's root may be ""
         seed = whole("seed", seed, 0, MAX_SEED)
-        if not (download or build or (self.folder / MANIFEST).is_file()):
+        if not (flag("download", download) or flag("build", build) or (self.folder / MANIFEST).is_file()):
             raise InputError(f"{self.folder}: no dataset; download=True builds it")
         manifest = built_on_first_use(self.folder, spec, seed, digits, any_digits=by_folder and digits is None)
         self._digit_classes = manifest.classes

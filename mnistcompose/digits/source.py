@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import here, whole
-from ..errors import InputError
+from ..arguments import flag, here, whole
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class DigitSource:
 
     def __post_init__(self) -> None:
         for name in ("skip_blank", "invert"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r}: allowed are True and False")
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
         object.__setattr__(self, "labels_from", whole("labels_from", self.labels_from, 0, 2**31 - 1))
         if self.folder is not None:
             object.__setattr__(self, "folder", here(self.folder).absolute())

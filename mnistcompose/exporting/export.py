@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from .. import __version__
-from ..arguments import at_once, here, is_clutter, whole
+from ..arguments import at_once, flag, here, is_clutter, whole
 from ..building.executors import Progress, tell
 from ..building.interruptible import in_order, interruptible
 from ..building.processes import process_pool
@@ -68,7 +68,7 @@ def export(
     out: str | Path,
     kind: FormatName,
     *,
-    splits: Sequence[SplitName] | None = None,
+    splits: SplitName | Sequence[SplitName] | None = None,
     per_tar: int | None = None,
     workers: int | None = None,
     force: bool = False,
@@ -88,7 +88,7 @@ def export(
     kind
         'idx', 'webdataset', 'parquet', 'png', 'npz' or 'coco'.
     splits
-        Splits to export, None for all; a split without images is left out.
+        Split or splits to export, None for all; a split without images is left out.
     per_tar
         Samples per tar file, for 'webdataset'. By default a split has at least 16 tars, of 10,000 samples or fewer.
     workers
@@ -110,7 +110,7 @@ def export(
     begun = perf_counter()
     root, out = locate(root), here(out).resolve()  # written through a link, next to what it names
     fmt = load_format(kind)
-    workers = at_once(workers, 1)
+    workers, force = at_once(workers, 1), flag("force", force)
     source = _source(root, splits, per_tar)
     fmt.check(source)
     _check_target(out, force)
@@ -135,9 +135,11 @@ def export(
     )
 
 
-def _source(root: Path, splits: Sequence[SplitName] | None, per_tar: int | None) -> Source:
+def _source(root: Path, splits: SplitName | Sequence[SplitName] | None, per_tar: int | None) -> Source:
     manifest = read_manifest(root)
-    splits = tuple(manifest.splits) if splits is None else splits
+    splits = tuple(manifest.splits) if splits is None else (splits,) if isinstance(splits, str) else tuple(splits)
+    if not splits:
+        raise InputError(f"splits = (): names none of {listed(manifest.splits)}; None means all")
     if wrong := next((split for split in splits if split not in manifest.splits), None):
         raise InputError(f"split = {wrong!r}: there are {listed(manifest.splits)}")
     chosen = tuple(split for split, entry in manifest.splits.items() if split in splits and entry.count)

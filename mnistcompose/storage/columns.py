@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..arguments import positions
+from ..arguments import flag, positions
 from ..errors import InputError
 from .location import locate
 from .manifest import read_manifest
@@ -159,6 +159,6 @@ def _opened(root: str | Path, split: SplitName, columns: tuple[str, ...] | None,
     if unknown := [name for name in columns or () if name not in known]:
         raise InputError(f"{root}: no column {unknown[0]!r}; there are {', '.join(known)}")
     shards = OpenShards(folder, manifest, split, known if columns is None else columns)
-    if verify:
+    if flag("verify", verify):
         shards.verify()
     return shards
