@@ -105,7 +105,7 @@ def compare(
             for name in (spec_names() if every else datasets)
         ]
         runs = grid(
-            opened,
+            [data for i, data in enumerate(opened) if data.identity() not in [each.identity() for each in opened[:i]]],
             models,
             range(first_seed, first_seed + seeds),
             epochs=epochs,

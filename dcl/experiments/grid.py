@@ -59,10 +59,17 @@ def run_grid(
     Raises
     ------
     InputError
-        The folder holds runs of another grid; the message names the file and the field.
+        The folder holds runs of another grid, or two runs share a file; the message names the file and the field.
     BuildError
         At least one run has failed.
     """
+    first: dict[str, Run] = {}
+    for run in runs:
+        one, two = first.setdefault(run.file, run).identity(), run.identity()
+        if field := next((key for key in two if one.get(key) != two[key]), None):
+            raise InputError(
+                f"{out / run.file}: two of the runs share this file, but differ in {field}; give each its own --out"
+            )
     stored = read_records(out)
     for wanted, (path, record) in product([run.identity() for run in runs], stored.items()):
         _check_fits(path, record["determined_by"], wanted)

@@ -68,12 +68,30 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
 
 def _greyscale(image: Image.Image) -> NDArray[np.float64]:
     """Grey levels, float (H, W), upright. Transparent parts take the shade that contrasts with the visible part."""
-    upright = ImageOps.exif_transpose(image).convert("RGBA")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or upright.mode.startswith("I"):  # Pillow would cut their values off at 255
+        return _of_eight_bits(upright)
+    upright = upright.convert("RGBA")
     grey = np.asarray(upright.convert("L"), np.float64)
     alpha = np.asarray(upright.getchannel("A"), np.float64) / 255
     shade = 0.0 if (grey * alpha).sum() > 127 * alpha.sum() else 255.0
     shown: NDArray[np.float64] = grey * alpha + shade * (1 - alpha)
     return shown
+
+
+def _of_eight_bits(image: Image.Image) -> NDArray[np.float64]:
+    """Grey levels of 0 to 255, of a picture whose levels have 16, 12 or 8 bits, or are fractions."""
+    grey = np.asarray(image, np.float64)
+    low, high = float(grey.min()), float(grey.max())
+    if not 0 <= low <= high <= _LEVELS[-1]:  # also false for NaN
+        raise InputError(
+            f"grey levels from {low:g} to {high:g}; allowed are 0 to {_LEVELS[-1]}, or fractions from 0 to 1"
+        )
+    fractions = image.mode == "F" and high <= 1
+    return grey * (255 / (1 if fractions else next(level for level in _LEVELS if high <= level)))
+
+
+_LEVELS = (255, 4095, 65535)  # highest values of 8, 12 and 16 bits
 
 
 def resampling(length: int, size: int = SIZE) -> NDArray[np.float64]:

@@ -53,6 +53,20 @@ def test_two_processes_on_one_folder_share_the_work(folder: Path, tmp_path: Path
     assert not list(tmp_path.rglob("*.lock"))
 
 
+def test_two_datasets_of_one_name_are_refused_before_any_training(data: Dataset, tmp_path: Path) -> None:
+    runs = [*runs_of(data, "baseline"), *runs_of(replace(data, seed=1), "baseline")]
+    with pytest.raises(InputError, match=r"baseline-0\.json: two of the runs share this file, but differ in data_seed"):
+        run_grid(runs, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_dataset_that_is_named_twice_is_one(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(folder.parent)
+    names = [str(folder), f"./{folder.name}"]
+    main(["compare", *names, "--models=baseline", "--epochs=1", "--device=cpu", f"--out={tmp_path}", "--json"])
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
 def test_where_nothing_can_be_stored_the_cause_is_told(data: Dataset, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     (run,) = runs_of(data, "baseline")

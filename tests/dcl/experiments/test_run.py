@@ -522,6 +522,26 @@ def test_shades_and_noise_of_the_ground_are_no_ink(across: int, down: int, noise
     assert prepare(picture)[1] == "dark on light, cut to 40 x 30 pixels of ink"
 
 
+@pytest.mark.parametrize(
+    ("kind", "highest"), [("<u2", 65535), (">u2", 65535), ("<u2", 4080), ("<i4", 65535), ("<f4", 1)]
+)
+def test_a_picture_of_16_bits_or_of_fractions_reads_as_one_of_8(kind: str, highest: int, tmp_path: Path) -> None:
+    """As scanners make them; Pillow cuts their values off at 255."""
+    shown = (230 - 200 * INK_OF_A_PICTURE).astype(np.uint8)
+    expected, note = prepare(Image.fromarray(shown))
+    Image.fromarray((shown * (highest / 255)).round(0 if highest > 1 else 9).astype(kind)).save(tmp_path / "x.tif")
+    small, told = read_picture(tmp_path / "x.tif")
+    assert told == note
+    assert np.abs(small.astype(int) - expected).max() <= 1
+
+
+def test_grey_levels_that_mean_nothing_are_named(tmp_path: Path) -> None:
+    for wrong in (-INK_OF_A_PICTURE, 1e9 * INK_OF_A_PICTURE, np.nan * INK_OF_A_PICTURE):
+        Image.fromarray(wrong.astype(np.float32)).save(tmp_path / "x.tif")
+        with pytest.raises(InputError, match=r"x.tif: grey levels from .*; allowed are 0 to 65535, or fractions"):
+            read_picture(tmp_path / "x.tif")
+
+
 @pytest.mark.parametrize("shade", [0, 255])
 def test_a_transparent_ground_is_one_that_the_ink_stands_out_from(shade: int) -> None:
     picture = np.full((50, 40, 4), shade, np.uint8)
