@@ -1,5 +1,7 @@
 """`python -m mnistcompose.cli`."""
 
+import sys
+
 from . import main
 
-main()
+sys.exit(main())

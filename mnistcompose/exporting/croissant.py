@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..digits.bank import MNIST_LICENSE
+from ..errors import InputError
 from ..quantities import counted, counted_by_name
 from ..storage.digests import file_digest
 from ..storage.schema import SplitName
@@ -161,8 +162,13 @@ def describe(source: Source, kind: FormatName) -> str:
 
 
 def _date() -> str:
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return (datetime.fromtimestamp(int(given), UTC) if given.isdecimal() else datetime.now(UTC)).date().isoformat()
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if not given:
+        return datetime.now(UTC).date().isoformat()
+    try:
+        return datetime.fromtimestamp(int(given), UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise InputError(f"SOURCE_DATE_EPOCH = {given!r:.80}: should be a number of seconds since 1970") from None
 
 
 def _file_object(path: Path, folder: Path) -> dict[str, Any]:

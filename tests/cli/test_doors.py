@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mnistcompose import verify
+from mnistcompose import build, verify
 from mnistcompose.cli import cli, main
 from mnistcompose.cli.options import LocalPath
 from mnistcompose.rendering.compiled import kernel_folder
@@ -107,6 +107,17 @@ def test_a_warning_is_one_line(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("mnistcompose: warning: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("door", [CLI, (sys.executable, "-m", "mnistcompose.cli")], ids=["script", "module"])
+def test_what_is_wrong_shows_in_the_exit_code_through_every_door(door: tuple[str, ...], tmp_path: Path):
+    """`python -m mnistcompose.cli verify` ended with 0, whatever it found."""
+    (tmp_path / "bad.yaml").write_text("name: x\nslots: []\n")
+    build("MNIST-II-01", tmp_path / "x", train=10, test=0)
+    next((tmp_path / "x").glob("train-*.h5")).write_bytes(b"damaged")
+    for arguments, code in ((("verify", "x"), 1), (("spec", "check", "bad.yaml"), 2), (("list",), 0), (("nope",), 2)):
+        done = subprocess.run([*door, *arguments], cwd=tmp_path, capture_output=True, check=False, timeout=100)
+        assert done.returncode == code
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no shell there that closes streams")

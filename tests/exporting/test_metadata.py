@@ -171,3 +171,11 @@ def test_croissant_1_1_with_its_provenance(kind, name, built, exported):
 @pytest.mark.parametrize(("count", "name"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (10**12, "n>1T")])
 def test_size_categories(count, name):
     assert size_category(count) == name
+
+
+@pytest.mark.parametrize("date", ["soon", "9" * 18, "1.5"])
+def test_a_date_that_is_none_is_named(date: str, built: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", date)
+    with pytest.raises(mc.InputError, match=f"SOURCE_DATE_EPOCH = '{date}': should be a number of seconds"):
+        mc.export(built / NAMES[0], tmp_path / "x", "npz")
+    assert not (tmp_path / "x").exists()
