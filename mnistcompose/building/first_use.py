@@ -9,7 +9,7 @@ from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..quantities import shown
-from ..storage.locks import LockedError
+from ..storage.locks import PATIENCE, LockedError, tell_waiting
 from ..storage.manifest import MANIFEST, Manifest, read_manifest
 from .build import build
 
@@ -46,10 +46,14 @@ def built_on_first_use(
     """
     if not (root / MANIFEST).is_file():
         begin()
+    begun, told = time.monotonic(), False
     while not (root / MANIFEST).is_file():
         try:
             build(spec, root, seed=seed, digits=digits)
-        except LockedError:
+        except LockedError as busy:
+            if not told and time.monotonic() - begun > PATIENCE:
+                tell_waiting(str(busy))
+                told = True
             time.sleep(_PAUSE)
     manifest = read_manifest(root)
     there = next(split for split, entry in manifest.splits.items() if entry.count)

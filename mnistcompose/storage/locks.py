@@ -1,11 +1,12 @@
 """Lock files that are released when the process that holds them ends."""
 
 import errno
+import logging
 import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from ..errors import BuildError
 from .files import failing
 
+PATIENCE = 5.0  # seconds of a wait that need no word
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # NFS without lockd, Lustre, FUSE
 _OWN = {"mnistcompose", "dcl", "contextlib"}  # whose lines tell a user nothing
 SOFT = ".soft"  # added to the name where the file system has no locks
@@ -49,15 +51,13 @@ def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def _acquire(path: Path, busy: str, wait: bool) -> BaseFileLock:
-    lock: BaseFileLock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
     try:
         if not isinstance(lock, SoftFileLock):
-            lock.acquire()
+            _take(lock, wait, lambda: f"{busy}{_holder(path)}")
             with suppress(OSError):  # only tells who holds it
                 path.write_text(f"{os.getpid()}\n{platform.node()}\n")
             return lock
-    except Timeout:
-        raise LockedError(f"{busy}{_holder(path)}") from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -68,12 +68,25 @@ def _acquire(path: Path, busy: str, wait: bool) -> BaseFileLock:
         "whether its process still runs",
         stacklevel=_level_of_user(),
     )
-    lock = SoftFileLock(soft, timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise LockedError(f"{busy}{_holder(soft)}; if that process has ended, remove {soft}") from None
+    lock = SoftFileLock(soft)
+    _take(lock, wait, lambda: f"{busy}{_holder(soft)}; if that process has ended, remove {soft}")
     return lock
+
+
+def _take(lock: BaseFileLock, wait: bool, busy: Callable[[], str]) -> None:
+    """Take a lock; a long wait is told, once: the process that is waited for may never end."""
+    try:
+        lock.acquire(timeout=PATIENCE if wait else 0)
+    except Timeout:
+        if not wait:
+            raise LockedError(busy()) from None
+        tell_waiting(busy())
+        lock.acquire(timeout=-1)
+
+
+def tell_waiting(reason: str) -> None:
+    """Tell the user why nothing happens."""
+    logging.getLogger(__name__).warning("%s; waiting for it", reason)
 
 
 def _level_of_user() -> int:

@@ -1,5 +1,6 @@
 """A dataset that is built on first use: once, whoever wants it, and never taken for another one."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from idx_files import digits, write
 from mnistcompose import BuildError, InputError, build, load_spec
 from mnistcompose.building import first_use
 from mnistcompose.building.first_use import built_on_first_use
-from mnistcompose.storage.locks import LockedError
+from mnistcompose.storage.locks import LockedError, locked
 from mnistcompose.storage.manifest import read_manifest
 
 SPEC = load_spec("MNIST-II-01").model_copy(update={"train": 2000, "test": 1000})
@@ -40,6 +41,20 @@ def test_those_that_want_it_at_once_wait_for_the_one_that_builds(tmp_path: Path,
         found = [pool.submit(built_on_first_use, tmp_path / "x", SPEC, 0) for _ in range(4)]
         assert all(each.result() == found[0].result() for each in found)
     assert refused
+
+
+def test_who_waits_for_long_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
+    monkeypatch.setattr(first_use, "_PAUSE", 0.01)
+    monkeypatch.setattr(first_use, "PATIENCE", 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        (tmp_path / "x").mkdir()
+        with locked(tmp_path / "x" / ".lock", "busy"):
+            found = pool.submit(built_on_first_use, tmp_path / "x", SPEC, 0)
+            time.sleep(1)
+        assert found.result().seed == 0
+    (told,) = caplog.messages
+    assert told.startswith(f"{tmp_path / 'x'}: another build is writing to it (process ")
+    assert told.endswith("; waiting for it")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from mnistcompose import BuildError, build, load_spec, verify
 from mnistcompose.exporting.export import export
+from mnistcompose.storage import locks
 from mnistcompose.storage.locks import LockedError, locked
 
 SIZE = {"train": 1000, "test": 0}
@@ -168,3 +169,25 @@ def test_a_lock_whose_file_cannot_be_written_or_read_is_a_lock(tmp_path: Path, m
     monkeypatch.setattr(Path, "read_text", fail)
     with locked(tmp_path / "x", "busy"), pytest.raises(LockedError, match=r"busy\Z"), locked(tmp_path / "x", "busy"):
         pass
+
+
+@pytest.mark.filterwarnings("ignore:.*no locks")
+def test_a_long_wait_is_told_once_and_names_who_is_waited_for(either, tmp_path: Path, monkeypatch, caplog):
+    """Where a process on another machine has died, it would last for ever without a word."""
+    monkeypatch.setattr(locks, "PATIENCE", 0.05)
+
+    def wait() -> None:
+        with locked(tmp_path / "x", "busy", wait=True):
+            pass
+
+    second = threading.Thread(target=wait)
+    with locked(tmp_path / "x", "busy"):
+        second.start()
+        second.join(1)
+        told = [record.getMessage() for record in caplog.records]
+    second.join(60)
+    assert len(told) == 1
+    assert told[0].startswith(f"busy (process {os.getpid()} on ")
+    assert told[0].endswith("; waiting for it")
+    assert ("remove" in told[0]) == (either == "soft")
+    assert len(caplog.records) == 1
