@@ -196,6 +196,8 @@ def train(
             log(History.from_dict(record["history"]))  # for a run that was already stored
     if as_json:
         click.echo(json.dumps(record))
+        if status_of(record) != FINISHED:
+            raise click.exceptions.Exit(1)
         return
     if status_of(record) != FINISHED:
         raise BuildError(f"{path}: {record['reason']}")

@@ -13,8 +13,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
-            main([str(argument) for argument in arguments])
-            code = 0
+            code = main([str(argument) for argument in arguments]) or 0
         except SystemExit as exit_:
             code = int(exit_.code or 0)
         return code, *capsys.readouterr()

@@ -578,6 +578,16 @@ def test_what_is_no_picture_or_blank_gets_one_line(tmp_path: Path) -> None:
 FAST = ("--epochs", "1", "--batch-size", "32", "--lr", "0.05", "--device", "cpu")
 
 
+@pytest.mark.parametrize("style", [(), ("--json",)])
+def test_a_diverged_run_ends_with_one(style: tuple[str, ...], command, folder: Path) -> None:
+    wild = ("--epochs", "1", "--batch-size", "32", "--lr", "1e30", "--warmup", "0", "--device", "cpu")
+    for _ in range(2):  # the second one is stored
+        code, out, err = command("train", folder, "--model", "baseline", *wild, *style)
+        assert code == 1
+        assert err.count("\n") == (0 if style else 1)
+        assert json.loads(out)["status"] == "diverged" if style else out == ""
+
+
 def test_train_evaluate_predict(command, folder: Path, data: Dataset, tmp_path: Path) -> None:
     code, out, err = command("train", folder, "--model", "A2", *FAST)
     assert (code, err) == (0, "")
