@@ -90,7 +90,7 @@ class DigitsDataset(Dataset[Any]):
         -------
         image
             uint8 tensor (C, H, W), usually (1, 28, 28); for a batch (n, C, H, W). With a `transform`, what it returns
-            for each.
+            for each; an empty batch is not transformed.
         target
             The number, an int; other targets as `ShardedDigits` describes them, an int or a tensor. For a batch, a
             tensor whose first axis is n.
@@ -105,7 +105,7 @@ class DigitsDataset(Dataset[Any]):
         places = positions(index, len(self))
         if places.ndim == 0:
             return self.__getitems__(places[None])[0]
-        if self.transform or self.target_transform:
+        if len(places) and (self.transform or self.target_transform):
             images, targets = default_collate(self.__getitems__(places))
             return images, targets
         return self._batch(places)

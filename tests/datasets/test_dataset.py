@@ -366,3 +366,10 @@ def test_batches_can_be_left_at_any_time():
     assert len(next(ComposedDigits(SPEC, "train", length=10**12).batches(7))[0]) == 7
     with pytest.raises(InputError, match="batch_size = 0"):
         next(ComposedDigits(SPEC, "train").batches(0))
+
+
+@pytest.mark.parametrize("nothing", [slice(0, 0), [], np.zeros(10, bool)])
+def test_an_empty_batch_is_empty_also_with_a_transform(nothing):
+    data = ComposedDigits("MNIST-II-01", "train", length=10, transform=lambda image: image.float() / 255)
+    images, targets = data[nothing]
+    assert (images.shape, targets.shape) == ((0, 1, 28, 28), (0,))
