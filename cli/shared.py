@@ -4,7 +4,7 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from shutil import get_terminal_size
@@ -160,6 +160,13 @@ cluster_options = together(
 )
 
 
+def _silence(*packages: str) -> None:
+    """Drop the log records of packages; each of their loggers may have a level of its own."""
+    for name in [*packages, *logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in packages:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 @contextmanager
 def on_cluster(
     scheduler: str | None,
@@ -177,6 +184,9 @@ def on_cluster(
         return
     if len(given) not in (0, 3):
         raise click.UsageError("--tls-ca, --tls-cert and --tls-key are needed together")
+    with suppress(ImportError):  # without it `cluster` says what to install
+        import distributed  # noqa: F401  # makes the loggers that are silenced
+
     from mnistcompose.building.cluster import Tls, cluster, is_exposed, scheduler_address
 
     if is_exposed(address := scheduler_address(scheduler)):
@@ -184,6 +194,6 @@ def on_cluster(
             f"warning: {address} has no encryption: anyone who reaches it can run code on its machines; see --tls-ca",
             err=True,
         )
-    logging.disable()  # errors are reported in one line by `main`
+    _silence("distributed", "tornado", "asyncio")  # errors are reported in one line by `main`
     with cluster(scheduler, Tls(*given) if given else None, resources) as found:
         yield found

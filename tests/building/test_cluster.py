@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from clusters import Cluster, until
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building.cluster import cluster, is_exposed
 from mnistcompose.cli import cli
+from mnistcompose.cli.shared import on_cluster
 from mnistcompose.storage.manifest import read_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -201,6 +203,12 @@ def test_a_grid_of_runs_is_the_same_on_a_cluster(three: Cluster, tmp_path, monke
     stored = [json.loads((tmp_path / place / "tiny" / "baseline-0.json").read_text()) for place in ("here", "there")]
     assert stored[0]["determined_by"] == stored[1]["determined_by"]
     assert there.stdout.splitlines()[1].startswith("tiny,baseline,")
+
+
+def test_a_cluster_silences_its_own_log_only(three: Cluster):
+    with on_cluster(three.address, None, None, None):
+        assert logging.getLogger("mnistcompose.storage").isEnabledFor(logging.WARNING)
+        assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)
 
 
 @pytest.mark.parametrize(
