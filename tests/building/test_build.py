@@ -131,6 +131,15 @@ def test_processes_make_the_same_files(finished: Path, tmp_path: Path, method: s
     assert contents(tmp_path) == contents(finished)
 
 
+def test_a_worker_that_dies_ends_the_build_which_resumes(finished: Path, tmp_path: Path):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        executor.submit(os._exit, 1)
+        with pytest.raises(BuildError, match=r"a worker died .*; run the same command again to resume"):
+            build(SPEC, tmp_path, shard_size=1000, executor=executor, **COUNTS)
+    build(SPEC, tmp_path, shard_size=1000, **COUNTS)
+    assert contents(tmp_path) == contents(finished)
+
+
 def test_fewer_images_are_a_prefix(finished: Path, tmp_path: Path):
     build(SPEC, tmp_path, train=300, test=0)
     with h5py.File(tmp_path / "train.h5") as few, h5py.File(finished / "train.h5") as many:

@@ -22,7 +22,7 @@ def test_it_is_built_once_and_found_from_then_on(tmp_path: Path):
         manifest = built_on_first_use(tmp_path / "x", SPEC, 3, begin=lambda: told.append("begun"), whole=True)
         assert manifest == read_manifest(tmp_path / "x")
         assert (manifest.seed, manifest.splits["train"].count) == (3, 2000)
-    assert told == ["begun"]
+        assert told == ["begun"]
 
 
 def test_those_that_want_it_at_once_wait_for_the_one_that_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -261,6 +261,14 @@ def test_a_wrong_byte_never_reaches_the_cache(url, cache):
     assert len(list(cache.iterdir())) < 5
 
 
+def test_a_shard_that_cannot_be_fetched_is_named(url):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    late = ShardedDigits(url, "train", verify=False)
+    (locate(url) / "train-00003-of-00005.h5").unlink()
+    with pytest.raises(BuildError, match=r"train-00003-of-00005\.h5: cannot read"):
+        late[3500]
+
+
 def test_a_cached_file_that_was_damaged_is_noticed(url, cache):
     build(SPEC, url, shard_size=1000, **COUNTS)
     ShardedDigits(url, "train")
