@@ -25,6 +25,7 @@ from mnistcompose.storage.hdf5 import decoding, encode, read_promise, read_shard
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
 from mnistcompose.storage.schema import (
     BLOCK,
+    COLUMN_TYPES,
     COLUMNS,
     Compression,
     Origin,
@@ -365,6 +366,7 @@ def test_a_virtual_file_joins_the_shards_from_any_folder(tmp_path: Path, monkeyp
     (tmp_path / "train.h5").write_bytes(content)
     monkeypatch.chdir("/")
     with h5py.File(tmp_path / "train.h5") as file:
+        assert {name: file[name].attrs["unit"] for name in file} == {name: COLUMN_TYPES[name][2] for name in COLUMNS}
         for name in COLUMNS:
             assert np.array_equal(file[name][...], np.concatenate([getattr(part, name) for part in parts]))
     moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
