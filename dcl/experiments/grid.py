@@ -63,15 +63,16 @@ def run_grid(
     BuildError
         At least one run has failed.
     """
-    first: dict[str, Run] = {}
-    for run in runs:
-        one, two = first.setdefault(run.file, run).identity(), run.identity()
+    identities = [run.identity() for run in runs]
+    first: dict[str, dict[str, Any]] = {}
+    for run, two in zip(runs, identities, strict=True):
+        one = first.setdefault(run.file, two)
         if field := next((key for key in two if one.get(key) != two[key]), None):
             raise InputError(
                 f"{out / run.file}: two of the runs share this file, but differ in {field}; give each its own --out"
             )
     stored = read_records(out)
-    for wanted, (path, record) in product([run.identity() for run in runs], stored.items()):
+    for wanted, (path, record) in product(identities, stored.items()):
         _check_fits(path, record["determined_by"], wanted)
     records: dict[str, Record] = {}
     failures: list[str] = []
