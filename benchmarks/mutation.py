@@ -301,6 +301,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--part", default="0/1", help="as in 0/2 and 1/2, for two processes")
     parser.add_argument("--budget", type=float, default=3, help="seconds of tests per mutant, the fastest first")
+    parser.add_argument("--more", type=float, default=12, help="seconds of further tests if it survives")
     options = parser.parse_args()
     work = options.work.resolve()
     part, parts = map(int, options.part.split("/"))
@@ -340,17 +341,18 @@ def main() -> None:
                 continue
             tests = reach.of(clean, mutant.module, mutant.line)
             chosen = _within(tests, reach.seconds, options.budget)
+            others = _within([test for test in tests if test not in chosen], reach.seconds, options.more)
             begun, outcome, killer = time.monotonic(), "not reached", ""
             path.write_text(changed)
-            for some in filter(None, (chosen[:FEW], chosen[FEW:])):
+            for some in filter(None, (chosen[:FEW], chosen[FEW:], others)):
                 limit = 60 + 5 * sum(reach.seconds[test] for test in some)
                 outcome, killer = attempt(work, tree, some, limit)
                 if outcome != "survived":
                     break
             path.write_text(original)
             reach.kills[mutant.module, killer] += 1
-            took = f"{time.monotonic() - begun:.1f}"
-            writer.writerow([*mutant, *change(original, changed), outcome, took, f"{len(chosen)}/{len(tests)}", killer])
+            took, ran = f"{time.monotonic() - begun:.1f}", f"{len(chosen) + len(others)}/{len(tests)}"
+            writer.writerow([*mutant, *change(original, changed), outcome, took, ran, killer])
             file.flush()
 
 

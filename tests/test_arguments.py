@@ -58,7 +58,7 @@ def test_numpy_integers_build_the_same_bytes(tmp_path: Path) -> None:
     assert type(read_manifest(tmp_path / "b").seed) is int
 
 
-@pytest.mark.parametrize("bad", [1.0, True, -1])
+@pytest.mark.parametrize("bad", [1.0, True, -1, 2**63])
 def test_draws_and_datasets_refuse_it_too(bad: object) -> None:
     torch = pytest.importorskip("torch")
     assert torch

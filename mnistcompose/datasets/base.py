@@ -45,7 +45,6 @@ class DigitsDataset(Dataset[Any]):
         target_transform: Transform | None,
         target: Target,
     ) -> None:
-        check_target(target)
         self.classes = classes
         self.slots = form.slots
         self.transform = transform
@@ -53,6 +52,16 @@ class DigitsDataset(Dataset[Any]):
         self.target = target
         self._count = count
         self._image = form.image
+
+    @property
+    def target(self) -> Target:
+        """What a sample's target is; it may be set."""
+        return self._target
+
+    @target.setter
+    def target(self, target: Target) -> None:
+        check_target(target)
+        self._target = target
 
     @property
     def num_classes(self) -> int:

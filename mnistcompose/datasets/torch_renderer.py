@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..layout.model import SIZE, LayoutSpec
 from ..layout.names import as_spec
 from ..rendering.crops import crops
-from ..rendering.draws import Draws, draw
+from ..rendering.draws import MAX_INDEX, Draws, draw
 from ..rendering.geometry import geometry
 from ..rendering.placing import FIXED
 from ..rendering.render import cut_normals, labels, no_ink
@@ -69,10 +69,14 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
         A digit leaves no ink at its size; or the layout does not give grey images of 28 x 28 with all slots, cut to the
         ink: only `render` makes others.
     """
-    if not spec.is_plain:
-        raise InputError(f"{spec.name}: its `output` or `length` cannot be rendered on a device; use `render`")
+    _check_plain(spec)
     with torch.inference_mode(False):  # so that a batch may be changed in place afterwards
         return _render(digits, spec, draws)
+
+
+def _check_plain(spec: LayoutSpec) -> None:
+    if not spec.is_plain:
+        raise InputError(f"{spec.name}: its `output` or `length` cannot be rendered on a device; use `render`")
 
 
 def _render(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -127,15 +131,27 @@ def fresh_batches(
     ------
     images : uint8 (batch_size, 1, 28, 28)
     numbers : int64 (batch_size,)
+
+    Raises
+    ------
+    InputError
+        An argument cannot be used, or the layout is one that `render_on_device` cannot make.
     """
-    spec, batch_size = as_spec(spec), whole("batch_size", batch_size, 1)
+    spec, batch_size, start = as_spec(spec), whole("batch_size", batch_size, 1), whole("start", start, 0, MAX_INDEX)
+    _check_plain(spec)
     bank = load_digits(split, digits)
-    there = DeviceBank.of(bank, device)
+    draw(spec, split, 0, 0, seed, bank)  # reject what does not fit now, not when the first batch is made
+    return _batches(DeviceBank.of(bank, device), spec, split, batch_size, seed, start)
+
+
+def _batches(
+    there: DeviceBank, spec: LayoutSpec, split: Split, batch_size: int, seed: int, start: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     while True:
-        draws = draw(spec, split, start, start + batch_size, seed, bank)
+        draws = draw(spec, split, start, start + batch_size, seed, there.bank)
         images, _ = render_on_device(there, spec, draws)
         with torch.inference_mode(False):
-            numbers = torch.from_numpy(labels(bank, draws)[0]).to(device)
+            numbers = torch.from_numpy(labels(there.bank, draws)[0]).to(images.device)
         yield images, numbers
         start += batch_size
 

@@ -100,7 +100,7 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     start, stop
         0 .. 10**15.
     seed
-        0 or more.
+        0 .. 2**63 - 1.
     bank
         The digits that the split may use. Most layouts depend only on their number; some depend on their classes, or
         on the position of the ink in their images.
@@ -115,14 +115,14 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     spec = as_spec(spec)
     start = whole("start", start, 0, MAX_INDEX)
     stop = whole("stop", stop, start, MAX_INDEX + 1)
-    seed = whole("seed", seed, 0)
+    seed = whole("seed", seed, 0, MAX_SEED)
     words = words_of(spec, split, seed, start, stop)
     return _interpret(spec, split, seed, words, np.arange(start, stop, dtype=np.int64), bank)
 
 
 def draw_at(spec: LayoutSpec, split: Split, indices: NDArray[np.int64], seed: int, bank: DigitBank) -> Draws:
     """Draw the samples of these indices (int64 (n,), below 10**15), in this order; each is what `draw` gives for it."""
-    seed = whole("seed", seed, 0)
+    seed = whole("seed", seed, 0, MAX_SEED)
     return _interpret(spec, split, seed, words_at(spec, split, seed, indices), indices, bank)
 
 

@@ -144,3 +144,7 @@ def test_a_function_that_makes_something_else_is_told(target, told):
 def test_an_unknown_target_is_refused(target):
     with pytest.raises(InputError, match=r"target = .*; should be 'number', .*'parity', or a function of the digits"):
         ComposedDigits("MNIST-lengths", "train", target=target)
+    digits = ComposedDigits("MNIST-lengths", "train")
+    with pytest.raises(InputError, match=r"target = .*; should be 'number'"):
+        digits.target = target
+    assert digits.target == "number"

@@ -69,6 +69,15 @@ def test_fresh_batches_are_the_split_in_order():
     assert torch.equal(torch.cat([targets for _, targets in batches]), numbers)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch_size", 0), ("start", -1), ("start", 0.5), ("seed", 2**63), ("split", "all")]
+)
+def test_fresh_batches_refuse_an_argument_before_the_first_batch(name, value):
+    arguments = {"spec": "MNIST-III-10", "split": "train", "batch_size": 2, "device": "cpu", name: value}
+    with pytest.raises(InputError, match=name):
+        fresh_batches(**arguments)
+
+
 def test_a_digit_without_ink_is_refused_as_by_the_kernel():
     images = np.zeros((1, 28, 28), np.uint8)
     images[0, 0, 0] = 33
