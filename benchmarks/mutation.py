@@ -267,14 +267,14 @@ def _end_children() -> None:
             os.waitpid(int(pid), 0)
 
 
-def _within(tests: list[str], seconds: dict[str, float], budget: float) -> list[str]:
-    """The first tests that take no longer together, one set of parameters of each."""
+def _within(tests: list[str], seconds: dict[str, float], budget: float, *, one_each: bool = False) -> list[str]:
+    """The first tests that take no longer together; with `one_each`, one set of parameters of a function."""
     chosen: dict[str, str] = {}
     for test in tests:
-        function = test.partition("[")[0]
-        if function not in chosen and seconds[test] <= budget:
+        name = test.partition("[")[0] if one_each else test
+        if name not in chosen and seconds[test] <= budget:
             budget -= seconds[test] + 0.02
-            chosen[function] = test
+            chosen[name] = test
     return list(chosen.values()) or tests[:1]
 
 
@@ -340,7 +340,7 @@ def main() -> None:
             if (changed := mutated(original, mutant)) == original:
                 continue
             tests = reach.of(clean, mutant.module, mutant.line)
-            chosen = _within(tests, reach.seconds, options.budget)
+            chosen = _within(tests, reach.seconds, options.budget, one_each=True)
             others = _within([test for test in tests if test not in chosen], reach.seconds, options.more)
             begun, outcome, killer = time.monotonic(), "not reached", ""
             path.write_text(changed)

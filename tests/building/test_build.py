@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -351,7 +352,7 @@ def test_what_was_made_before_an_error_is_kept(finished: Path, tmp_path: Path, e
     assert contents(tmp_path) == contents(finished)
 
 
-@pytest.mark.parametrize("loss", ["journal", "torn", "garbage", "shard", "flip"])
+@pytest.mark.parametrize("loss", ["journal", "torn", "garbage", "shard", "flip", "no shard"])
 def test_only_shards_that_are_noted_and_intact_are_kept(dataset: Path, finished: Path, loss: str):
     shards = [shard for split in read_manifest(dataset).splits.values() for shard in split.shards]
     lines = [shard.model_dump_json().encode() for shard in shards]
@@ -372,6 +373,12 @@ def test_only_shards_that_are_noted_and_intact_are_kept(dataset: Path, finished:
             content = bytearray(path.read_bytes())
             content[3000] ^= 1
             path.write_bytes(content) if loss == "flip" else path.unlink()
+            kept = 3
+        case "no shard":  # a file that agrees with its note, and that no reader takes
+            (dataset / shards[0].name).write_bytes(b"no HDF5")
+            noted = {"sha256": hashlib.sha256(b"no HDF5").hexdigest(), "bytes": 7}
+            lines[0] = shards[0].model_copy(update=noted).model_dump_json().encode()
+            journal.write_bytes(b"\n".join(lines))
             kept = 3
     assert build(SPEC, dataset, shard_size=1000, **COUNTS).kept == kept
     assert contents(dataset) == contents(finished)
@@ -554,6 +561,8 @@ def test_damage_is_found_and_the_file_named(dataset: Path, damage: Callable[[Pat
     assert not report.ok
     assert message in "".join(report.problems)
     assert all("\n" not in problem for problem in report.problems)
+    if message.startswith("manifest.json"):
+        assert (report.images, report.rendered, report.published, report.digests) == (0, 0, False, {})
 
 
 def forge(root: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
@@ -666,6 +675,17 @@ def test_published_digests_are_compared(dataset: Path, tmp_path: Path, monkeypat
     assert verify(dataset).ok
     table[SPEC.name]["test"] = "0" * 64
     assert "manifest.json: the test digest is" in "".join(verify(dataset).problems)
+
+
+def test_a_virtual_file_that_cannot_be_read_is_a_problem(dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(path: Path, *args: object, **options: object):
+        if path.name == "train.h5":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return plain(path, *args, **options)
+
+    plain = Path.open
+    monkeypatch.setattr(Path, "open", fail)
+    assert verify(dataset).problems == (f"{dataset / 'train.h5'}: cannot read: Input/output error",)
 
 
 def test_folders_without_a_dataset(tmp_path: Path):

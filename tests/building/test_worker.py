@@ -98,6 +98,9 @@ def test_a_build_needs_the_space_of_its_images(tmp_path: Path, monkeypatch, comp
                 check_space(tmp_path / "x", config)
         else:
             check_space(tmp_path / "x", config)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "train-00000-of-00001.h5").write_bytes(b"1")  # the byte that was missing is there already
+    check_space(tmp_path / "x", config)
 
 
 def test_a_disk_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):

@@ -269,6 +269,14 @@ def test_a_shard_that_cannot_be_fetched_is_named(url):
         late[3500]
 
 
+def test_a_cache_that_cannot_be_written_is_named(url, cache):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    late = ShardedDigits(url, "train", verify=False)
+    cache.write_text("a file")
+    with pytest.raises(BuildError, match=r"shards/[0-9a-f]{64}\.h5: cannot write: [^\n]+\Z"):
+        late[3500]
+
+
 def test_a_cached_file_that_was_damaged_is_noticed(url, cache):
     build(SPEC, url, shard_size=1000, **COUNTS)
     ShardedDigits(url, "train")

@@ -175,17 +175,23 @@ def test_a_lock_whose_file_cannot_be_written_or_read_is_a_lock(tmp_path: Path, m
 def test_a_long_wait_is_told_once_and_names_who_is_waited_for(either, tmp_path: Path, monkeypatch, caplog):
     """Where a process on another machine has died, it would last for ever without a word."""
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
+    refused = []
 
     def wait() -> None:
         with locked(tmp_path / "x", "busy", wait=True):
-            pass
+            with pytest.raises(LockedError), locked(tmp_path / "x", "busy"):
+                pass
+            refused.append("a third")
 
     second = threading.Thread(target=wait)
     with locked(tmp_path / "x", "busy"):
         second.start()
-        second.join(1)
+        second.join(1.2)
         told = [record.getMessage() for record in caplog.records]
+        assert second.is_alive()
+        assert not refused
     second.join(60)
+    assert refused == ["a third"]
     assert len(told) == 1
     assert told[0].startswith(f"busy (process {os.getpid()} on ")
     assert told[0].endswith("; waiting for it")

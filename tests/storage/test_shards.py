@@ -459,6 +459,9 @@ def test_a_manifest_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, monk
     monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(BuildError, match=r"manifest\.json: cannot read: Input/output error\Z"):
         read_manifest(tmp_path)
+    monkeypatch.setattr(Path, "is_dir", fail)
+    with pytest.raises(BuildError, match=r"[^.]: cannot read: Input/output error\Z"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(("field", "first", "last"), [("classes", 1, 255), ("seed", 0, 2**63 - 1)])
