@@ -272,6 +272,7 @@ def test_a_shard_that_cannot_be_fetched_is_named(url):
 def test_a_cache_that_cannot_be_written_is_named(url, cache):
     build(SPEC, url, shard_size=1000, **COUNTS)
     late = ShardedDigits(url, "train", verify=False)
+    cache.parent.mkdir(exist_ok=True)
     cache.write_text("a file")
     with pytest.raises(BuildError, match=r"shards/[0-9a-f]{64}\.h5: cannot write: [^\n]+\Z"):
         late[3500]
