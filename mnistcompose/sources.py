@@ -32,8 +32,19 @@ def sources_of(*folders: str) -> list[Path]:
 
 
 @cache
-def code_version() -> str:
-    """Version of this project, and a hash of all code that can run on a worker, as in '0.1.0 (code 0f9a3c51)'."""
+def code_digest() -> str:
+    """Hash all code that can run on a worker.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits of its SHA-256.
+    """
     own = [path for path in _HERE.rglob("*.py") if path.relative_to(_HERE).parts[0] not in _ELSEWHERE]
     learner = (_HERE.parent / "dcl").rglob("*.py")
-    return f"{__version__} (code {hash_sources([*own, *learner])[:8]})"
+    return hash_sources([*own, *learner])[:16]
+
+
+def code_version() -> str:
+    """Version of this project, and a hash of its code, as in '0.1.0 (code 0f9a3c51)'."""
+    return f"{__version__} (code {code_digest()[:8]})"

@@ -1,7 +1,7 @@
 import shutil
 from pathlib import Path
 
-from mnistcompose.sources import code_version, hash_sources, sources_of
+from mnistcompose.sources import code_digest, code_version, hash_sources, sources_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,9 +32,9 @@ def test_an_installed_package_and_a_checkout_have_the_same_version(tmp_path, mon
     for source, place in (("mnistcompose", ""), ("dcl", ""), ("cli", "mnistcompose"), ("specs", "mnistcompose")):
         shutil.copytree(ROOT / source, tmp_path / place / source, ignore=ignored)
     monkeypatch.setattr("mnistcompose.sources._HERE", tmp_path / "mnistcompose")
-    code_version.cache_clear()
+    code_digest.cache_clear()
     try:
         assert list((tmp_path / "mnistcompose").glob("cli/*.py"))
         assert code_version() == expected
     finally:
-        code_version.cache_clear()
+        code_digest.cache_clear()

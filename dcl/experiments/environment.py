@@ -1,11 +1,8 @@
 """The software and the machine of a run."""
 
-import hashlib
 import platform
 import re
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 import torch
 
 from mnistcompose import __version__
+from mnistcompose.sources import code_digest
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -29,16 +27,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "code": code_digest(),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-@cache
-def code_digest() -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of this project's sources: a run's code version."""
-    digest = hashlib.sha256()
-    for package in ("dcl", "mnistcompose"):
-        for source in sorted(Path(str(files(package))).rglob("*.py")):
-            digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _processor() -> str:
