@@ -267,6 +267,10 @@ CHANGES = {
         {"spec": parse_spec(json.dumps({**LAYOUT, "slots": LAYOUT["slots"][:2]}))},
         "spec.slots is [{",
     ),
+    "one slot": (
+        {"spec": parse_spec(json.dumps({**LAYOUT, "slots": [*LAYOUT["slots"][:2], {"center": [9.5, 0.0]}]}))},
+        "spec.slots[2].center[0] is ",
+    ),
 }
 
 

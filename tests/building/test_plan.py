@@ -1,4 +1,5 @@
 import json
+from time import perf_counter
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,10 @@ SPEC = load_spec("MNIST-II-03")
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_a_plan_is_what_the_build_makes(tmp_path, compression):
     size = {"train": 25_000, "test": 3000, "shard_size": 5000, "compression": compression}
-    plan, report = plan_build(make_config(SPEC, **size)), build(SPEC, tmp_path / "x", **size)
+    begun = perf_counter()
+    plan = plan_build(make_config(SPEC, **size))
+    assert 0 < plan.seconds_per_image * 2000 < perf_counter() - begun  # it made as many images, and more
+    report = build(SPEC, tmp_path / "x", **size)
     assert plan.counts == report.counts
     assert sum(plan.shards.values()) == report.made == 6
     assert plan.bytes == pytest.approx(report.bytes, rel=0.001 if compression == "none" else 0.02)

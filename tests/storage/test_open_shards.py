@@ -98,3 +98,17 @@ def test_shards_of_another_key_are_found(root: Path) -> None:
     with pytest.raises(BuildError, match=r"train-00003-of-00006\.h5: seed is 0, in the manifest 1\Z"):
         OpenShards(root, other, "train", NAMES)[3]
     shards_of(root).verify()
+
+
+def test_a_shard_that_is_not_there_or_stored_otherwise_is_told_in_one_line(root: Path, tmp_path: Path) -> None:
+    """A manifest that says 'none' of compressed shards; of others, 'gzip' is harmless."""
+    manifest = read_manifest(root)
+    other = "gzip" if manifest.compression == "none" else "none"
+    shards = OpenShards(root, manifest.model_copy(update={"compression": other}), "train", NAMES)
+    if other == "none":
+        with pytest.raises(BuildError, match=r"00002-of-00006\.h5: images is compressed, in the manifest it is not"):
+            shards[2]
+    else:
+        assert (shards[2]["images"] == shards_of(root)[2]["images"]).all()
+    with pytest.raises(BuildError, match=r"train-00002-of-00006\.h5: cannot read: No such file or directory\Z"):
+        OpenShards(tmp_path, manifest, "train", NAMES)[2]
