@@ -182,7 +182,7 @@ def decoding(path: Path) -> Iterator[None]:
         yield
     except BuildError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise BuildError(f"{path}: not a shard: {' '.join(str(error).split())}") from None
 
 

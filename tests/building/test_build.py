@@ -176,6 +176,7 @@ def test_progress_and_report_count_every_image(tmp_path: Path):
     again = build(SPEC, tmp_path, shard_size=1000, progress=done.append, **COUNTS)
     assert sum(done) == 2 * 3300
     assert (again.made, again.kept, again.digests) == (0, 4, first.digests)
+    assert again.images_per_second == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
@@ -316,6 +317,10 @@ def test_a_damaged_mark_needs_force(dataset: Path):
     with pytest.raises(InputError, match=r"build\.json: damaged"):
         build(SPEC, dataset, shard_size=1000, **COUNTS)
     assert build(SPEC, dataset, shard_size=1000, force=True, **COUNTS).made == 4
+    (dataset / "build.json").unlink()
+    (dataset / "build.json").mkdir()
+    with pytest.raises(BuildError, match=r"build\.json: cannot read: Is a directory\Z"):
+        build(SPEC, dataset, shard_size=1000, **COUNTS)
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path):
@@ -356,7 +361,7 @@ def test_what_was_made_before_an_error_is_kept(finished: Path, tmp_path: Path, e
     assert contents(tmp_path) == contents(finished)
 
 
-@pytest.mark.parametrize("loss", ["journal", "torn", "garbage", "shard", "flip", "no shard"])
+@pytest.mark.parametrize("loss", ["journal", "torn", "garbage", "shard", "flip", "no shard", "other place"])
 def test_only_shards_that_are_noted_and_intact_are_kept(dataset: Path, finished: Path, loss: str):
     shards = [shard for split in read_manifest(dataset).splits.values() for shard in split.shards]
     lines = [shard.model_dump_json().encode() for shard in shards]
@@ -382,6 +387,10 @@ def test_only_shards_that_are_noted_and_intact_are_kept(dataset: Path, finished:
             (dataset / shards[0].name).write_bytes(b"no HDF5")
             noted = {"sha256": hashlib.sha256(b"no HDF5").hexdigest(), "bytes": 7}
             lines[0] = shards[0].model_copy(update=noted).model_dump_json().encode()
+            journal.write_bytes(b"\n".join(lines))
+            kept = 3
+        case "other place":
+            lines[0] = shards[0].model_copy(update={"first": 1000}).model_dump_json().encode()
             journal.write_bytes(b"\n".join(lines))
             kept = 3
     assert build(SPEC, dataset, shard_size=1000, **COUNTS).kept == kept
@@ -547,6 +556,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest bit": (lambda root: flip(root / "manifest.json", 700), "manifest.json: damaged"),
     "no manifest": (lambda root: (root / "manifest.json").unlink(), "manifest.json: missing"),
 }
+
+
+def test_a_dataset_of_one_image_is_sound(tmp_path: Path):
+    build(parse_spec("name: x\nslots: [{center: [0, 0]}]"), tmp_path, train=1, test=0)
+    assert verify(tmp_path, rerender=-1).ok
 
 
 def test_a_sound_dataset_has_no_problems(finished: Path):

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from mnistcompose import BuildError, InputError, build, load_spec
+from mnistcompose.building.build import build_config
 from mnistcompose.building.config import make_config
-from mnistcompose.building.folder import check_space, prepare
+from mnistcompose.building.executors import cores
+from mnistcompose.building.folder import check_folder, check_space, prepare
 from mnistcompose.building.worker import Task, make_shard
 from mnistcompose.storage import files
 from mnistcompose.storage.hdf5 import read_promise
@@ -110,6 +112,33 @@ def test_a_disk_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", fail)
     with pytest.raises(BuildError, match=r"cannot use: Input/output error\Z"):
         check_space(tmp_path / "x", make_config(SPEC, train=1000, test=0))
+
+
+def test_a_folder_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(BuildError, match=r"cannot use: Input/output error\Z"):
+        check_folder(tmp_path, {}, force=False)
+
+
+def test_a_config_does_not_replace_another_dataset_unless_told_to(tmp_path: Path):
+    build(SPEC, tmp_path, train=1000, test=0)
+    other = make_config(SPEC, seed=1, train=1000, test=0)
+    with pytest.raises(InputError, match=r"build\.json: seed is 0 there, and 1 in this build"):
+        build_config(other, tmp_path)
+    assert build_config(other, tmp_path, force=True).made == 1
+
+
+def test_as_many_cores_as_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
 
 
 def test_the_times_of_a_report_are_parts_of_the_whole(tmp_path: Path):

@@ -33,6 +33,10 @@ def truth(root: Path) -> dict[str, NDArray[Any]]:
         return {name: file[name][...] for name in file}
 
 
+def test_a_source_says_what_it_is(root: Path) -> None:
+    assert repr(ArraySource(root, "test", ["labels"])) == f"ArraySource({str(root)!r}, 'test', ('labels',))"
+
+
 def test_every_column_is_there_as_it_is_stored(root: Path, truth: dict[str, NDArray[Any]]) -> None:
     columns = arrays(root, "train")
     assert set(columns) == set(truth)

@@ -50,6 +50,14 @@ def test_all_datasets_of_the_process_share_one_limit(root: Path, monkeypatch: py
     assert mapped() == before  # nothing stays open longer than its dataset
 
 
+def test_the_newest_shard_stays_open_however_large(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_shards, "_DECODED", 1)
+    shards = shards_of(root)
+    assert shards[0] is shards[0]
+    shards[1]
+    assert list(shards._open) == [1]
+
+
 def test_a_low_limit_of_the_system_is_respected(root: Path) -> None:
     pytest.importorskip("resource")
     code = f"""

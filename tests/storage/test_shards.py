@@ -21,7 +21,7 @@ from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.storage import files
 from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.files import write_file
-from mnistcompose.storage.hdf5 import decoding, encode, read_promise, read_shard, virtual_bytes
+from mnistcompose.storage.hdf5 import _Sink, decoding, encode, read_promise, read_shard, virtual_bytes
 from mnistcompose.storage.manifest import FileEntry, Manifest, ShardEntry, SplitEntry, manifest_bytes, read_manifest
 from mnistcompose.storage.schema import (
     BLOCK,
@@ -109,6 +109,22 @@ def test_every_compressed_chunk_is_whole(tmp_path: Path, count: int):
 
 def places(column: h5py.Dataset) -> list[tuple[int, ...]]:
     return [column.id.get_chunk_info(number).chunk_offset for number in range(column.id.get_num_chunks())]
+
+
+def test_large_arrays_are_not_copied():
+    part = shard(1000)
+    pieces = [np.frombuffer(piece, np.uint8) for piece in encode(part)]
+    assert any(np.shares_memory(piece, part.images) for piece in pieces)
+
+
+def test_a_write_over_an_earlier_one_is_no_file():
+    """HDF5 never does that; a new version that did would make shards that nobody can read."""
+    sink = _Sink()
+    sink.write(memoryview(b"1234"))
+    sink.seek(2)
+    sink.write(memoryview(b"5678"))
+    with pytest.raises(RuntimeError, match="HDF5 wrote 4 bytes at 2, over a part of an earlier write"):
+        sink.pieces()
 
 
 def test_shards_made_at_once_have_the_bytes_of_shards_made_alone():
@@ -278,7 +294,23 @@ def test_what_is_no_shard_is_refused_in_one_line(tmp_path: Path, kind: str, mess
         read_shard(path, sha256(content))
 
 
-@pytest.mark.parametrize("error", [OSError, KeyError, TypeError, ValueError, RuntimeError])
+@pytest.mark.parametrize("name", ["images", "labels", "digits", "center"])
+@pytest.mark.parametrize("shape", [(), (20,), (20, 3), (20, 3, 2, 1), (0,)])
+def test_an_array_of_any_shape_is_read_or_refused_in_one_line(tmp_path: Path, name: str, shape: tuple[int, ...]):
+    path = tmp_path / "x.h5"
+    path.write_bytes(encoded(shard(20)))
+    with h5py.File(path, "a") as file:
+        kind, right = file[name].dtype, file[name].shape == shape
+        del file[name]
+        file[name] = np.zeros(shape, kind)
+    if right:
+        assert read_promise(path).count == 20
+    else:
+        with pytest.raises(BuildError, match=r"x\.h5: [^\n]+\Z"):
+            read_promise(path)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError])
 def test_whatever_hdf5_says_of_a_file_is_told_in_one_line(error: type[Exception]):
     with pytest.raises(BuildError, match=r"x\.h5: not a shard: [^\n]+\Z"), decoding(Path("x.h5")):
         raise error("two\nlines")
