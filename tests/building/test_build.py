@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import json
+import operator
 import os
 import shutil
 import signal
@@ -568,6 +569,7 @@ def test_a_sound_dataset_has_no_problems(finished: Path):
     report = verify(finished, rerender=120, progress=checked.append)
     assert report.ok
     assert (report.images, report.rendered, sum(checked)) == (3300, 120, 3300)
+    assert verify(finished).rendered == 0
     assert verify(finished, rerender=-1).rendered == 3300
     assert verify(finished, rerender=10**6).rendered == 3300
 
@@ -608,6 +610,10 @@ def edit(name: str, position: tuple[int, ...], amount: int) -> Callable[[dict[st
     return change
 
 
+def put(name: str, position: tuple[int, ...], value: int) -> Callable[[dict[str, np.ndarray]], None]:
+    return lambda arrays: operator.setitem(arrays[name], position, value)
+
+
 def redraw(arrays: dict[str, np.ndarray]) -> None:
     """Move all samples by one place: each is right, and none is where the seed puts it."""
     for array in arrays.values():
@@ -622,7 +628,8 @@ def relabel(arrays: dict[str, np.ndarray]) -> None:
 FORGERIES = {
     "label": (edit("labels", (5,), 1), "label of sample 1005 is not the number that its digits make"),
     "digit": (relabel, "digits are not those of the source images"),
-    "source": (edit("source_index", (7, 1), 60_000), r"source_index leaves 0..59999"),
+    "source": (put("source_index", (7, 1), 60_000), "source_index leaves 0..59999"),
+    "no source": (put("source_index", (7, 1), -1), "source_index leaves 0..59999"),
     "center": (edit("center", (1, 2, 0), 1), "center of sample 1001 is not what the layout and the seed give"),
     "scale": (edit("scale", (999, 2), 1), "scale of sample 1999 is not what"),
     "rotation": (edit("rotation", (0, 0), 1), "rotation of sample 1000 is not what"),

@@ -89,6 +89,26 @@ def test_another_dataset_is_removed_by_force_only(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
 
 
+def test_a_folder_is_marked_until_all_else_of_the_old_dataset_is_removed(tmp_path: Path, monkeypatch):
+    """A folder without build.json that holds shards would be taken for somebody's own."""
+    build(SPEC, tmp_path, train=1000, test=0)
+    unlink = Path.unlink
+
+    def remove(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "train.h5":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(self, missing_ok)
+
+    other = make_config(SPEC, seed=1, train=1000, test=0).identity
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", remove)
+        with pytest.raises(OSError, match="Input/output error"):
+            prepare(tmp_path, other, force=True)
+    assert {"build.json", "train.h5"} <= {path.name for path in tmp_path.iterdir()} - {"manifest.json"}
+    prepare(tmp_path, other, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+
+
 @pytest.mark.parametrize(("compression", "packed"), [("none", 1), ("gzip", 4)])
 def test_a_build_needs_the_space_of_its_images(tmp_path: Path, monkeypatch, compression, packed):
     config = make_config(SPEC, train=1000, test=0, compression=compression)
@@ -132,7 +152,7 @@ def test_a_config_does_not_replace_another_dataset_unless_told_to(tmp_path: Path
 
 
 def test_as_many_cores_as_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", {0: {1, 4, 5}}.get, raising=False)  # 0 is this process
     assert cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
