@@ -570,6 +570,8 @@ def test_a_sound_dataset_has_no_problems(finished: Path):
     assert report.ok
     assert (report.images, report.rendered, sum(checked)) == (3300, 120, 3300)
     assert verify(finished).rendered == 0
+    with pytest.raises(InputError, match="rerender = -2: allowed are -1 or more"):
+        verify(finished, rerender=-2)
     assert verify(finished, rerender=-1).rendered == 3300
     assert verify(finished, rerender=10**6).rendered == 3300
 
@@ -649,8 +651,18 @@ def test_rendering_again_finds_what_digests_cannot(dataset: Path, name: str, pos
     forge(dataset, edit(name, position, 1))
     assert verify(dataset).ok
     (problem,) = verify(dataset, rerender=-1).problems
-    assert SHARD in problem
-    assert name in problem
+    first = 1000 + position[0] // 50 * 50
+    assert problem == (f"{dataset / SHARD}: {name} of samples {first}..{first + 49} differ from what the layout gives")
+
+
+def test_a_part_that_is_rendered_again_is_spread_over_the_dataset(dataset: Path):
+    """Every shard's first runs alone would miss what happened later."""
+    manifest = read_manifest(dataset)
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    chosen = verification._chosen(shards, 600, manifest)
+    assert set(chosen) == {shard.name for shard in shards}
+    assert sum(stop - start for runs in chosen.values() for start, stop in runs) == 600
+    assert verification._chosen(shards, 600, manifest) == chosen
 
 
 def test_shards_of_another_dataset_are_found(dataset: Path, tmp_path: Path):

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,6 +204,17 @@ def test_a_grid_of_runs_is_the_same_on_a_cluster(three: Cluster, tmp_path, monke
     stored = [json.loads((tmp_path / place / "tiny" / "baseline-0.json").read_text()) for place in ("here", "there")]
     assert stored[0]["determined_by"] == stored[1]["determined_by"]
     assert there.stdout.splitlines()[1].startswith("tiny,baseline,")
+
+
+def test_equal_tasks_are_done_each_time_by_workers_that_have_what_they_ask_for(three: Cluster):
+    with cluster(three.address, resources={"GPU": 1}) as (executor, _):
+        first, second = (executor.submit(time.time_ns).result(timeout=60) for _ in range(2))
+        assert first < second
+    with cluster(three.address, resources={"GPU": 2}) as (executor, _):
+        future = executor.submit(time.time_ns)
+        with pytest.raises(TimeoutError):  # no worker has two
+            future.result(timeout=1)
+        assert future.cancel()
 
 
 def test_a_cluster_silences_its_own_log_only(three: Cluster):

@@ -57,6 +57,18 @@ def test_who_waits_for_long_says_for_whom(tmp_path: Path, monkeypatch: pytest.Mo
     assert told.endswith("; waiting for it")
 
 
+def test_a_short_wait_needs_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
+    monkeypatch.setattr(first_use, "_PAUSE", 0.01)
+    monkeypatch.setattr(first_use, "PATIENCE", 600)
+    with ThreadPoolExecutor(1) as pool:
+        (tmp_path / "x").mkdir()
+        with locked(tmp_path / "x" / ".lock", "busy"):
+            found = pool.submit(built_on_first_use, tmp_path / "x", SPEC, 0)
+            time.sleep(0.3)
+        assert found.result().seed == 0
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize(
     ("other", "seed", "message"),
     [

@@ -5,12 +5,13 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistcompose.building.interruptible import interruptible, map_on_threads
+from mnistcompose.building.interruptible import in_order, interruptible, map_on_threads
 
 
 def test_results_and_errors_come_back():
@@ -31,6 +32,21 @@ def test_a_map_is_a_map(items, threads):
     told = []
     assert map_on_threads(str, items, threads, told.append) == [str(item) for item in items]
     assert told == items
+
+
+def test_once_closed_no_further_item_is_begun():
+    begun = []
+
+    def slow(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.1)
+        return item
+
+    with ThreadPoolExecutor(1) as pool:
+        results = in_order(pool, slow, range(20), 10)
+        assert next(results) == 0
+        results.close()
+    assert begun in ([0], [0, 1])
 
 
 def test_an_error_of_one_item_is_the_maps():

@@ -85,6 +85,7 @@ def test_a_shard_reads_back_and_has_the_same_bytes_every_time(tmp_path_factory, 
     part = shard(count, slots)
     content = encoded(part, compression)
     assert encoded(part, compression) == content
+    assert part.form == SampleSchema(slots)
     path = tmp_path_factory.mktemp("shard") / "train-00000-of-00001.h5"
     write_file(path, content)
     assert same(read_shard(path, sha256(content)), part)
