@@ -218,10 +218,10 @@ def test_a_set_of_other_classes_sets_the_label_base(tmp_path: Path):
 def test_labels_of_more_than_64_bits_are_refused(tmp_path: Path):
     slots = ", ".join(f"{{center: [{index}, 0]}}" for index in range(9))
     spec = parse_spec(f"name: x\nslots: [{slots}]")
-    few = write_digits(tmp_path / "few", 127, images=127)
+    few = write_digits(tmp_path / "few", 128, images=128)
     build(spec, tmp_path / "fine", train=50, test=0, digits=few)
     with h5py.File(tmp_path / "fine" / "train.h5") as file:
-        numbers = [sum(int(d) * 127 ** (8 - slot) for slot, d in enumerate(row)) for row in file["digits"]]
+        numbers = [sum(int(d) * 128 ** (8 - slot) for slot, d in enumerate(row)) for row in file["digits"]]
         assert file["labels"][...].tolist() == numbers
     many = write_digits(tmp_path / "many", 129, images=129)
     with pytest.raises(InputError, match="64 bits"):

@@ -7,10 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from clusters import Cluster, until
+from distributed import CancelledError
+from distributed.client import default_client
+from distributed.comm import CommClosedError
+from distributed.scheduler import KilledWorker
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building.cluster import cluster, is_exposed
@@ -215,6 +220,25 @@ def test_equal_tasks_are_done_each_time_by_workers_that_have_what_they_ask_for(t
         with pytest.raises(TimeoutError):  # no worker has two
             future.result(timeout=1)
         assert future.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KilledWorker("task", SimpleNamespace(address="tcp://127.0.0.1:1"), 3), "workers died repeatedly: "),
+        (CommClosedError("closed"), "the connection was lost; the same command resumes"),
+        (CancelledError("task"), "the connection was lost; the same command resumes"),
+    ],
+    ids=repr,
+)
+def test_what_ends_a_clusters_work_is_told_in_one_line(three: Cluster, error: Exception, told: str):
+    with pytest.raises(BuildError, match=rf"\A[^\n]+: {told}[^\n]+"), cluster(three.address):
+        raise error
+
+
+def test_the_users_own_client_stays_the_default(three: Cluster):
+    with cluster(three.address), pytest.raises(ValueError, match="No clients found"):
+        default_client()
 
 
 def test_a_cluster_silences_its_own_log_only(three: Cluster):
