@@ -423,6 +423,13 @@ def noted(root: Path) -> int:
     return journal.read_bytes().count(b'"blocks"') if journal.exists() else 0
 
 
+def test_a_shard_is_noted_in_the_journal_before_it_is_reported(tmp_path: Path):
+    """So that a process that is killed at any moment loses nothing that it has reported."""
+    notes: list[int] = []
+    build(SPEC, tmp_path, shard_size=1000, progress=lambda _: notes.append(noted(tmp_path)), **COUNTS)
+    assert notes == [1, 2, 3, 4]
+
+
 def test_a_killed_build_goes_on(tmp_path: Path):
     """SIGKILL at random moments, each time further on; the result is that of a build in one go."""
     root, random = tmp_path / "killed", np.random.default_rng()

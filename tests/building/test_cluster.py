@@ -229,16 +229,19 @@ def test_equal_tasks_are_done_each_time_by_workers_that_have_what_they_ask_for(t
         (CommClosedError("closed"), "the connection was lost; the same command resumes"),
         (CancelledError("task"), "the connection was lost; the same command resumes"),
     ],
-    ids=repr,
+    ids=["killed", "closed", "cancelled"],
 )
 def test_what_ends_a_clusters_work_is_told_in_one_line(three: Cluster, error: Exception, told: str):
     with pytest.raises(BuildError, match=rf"\A[^\n]+: {told}[^\n]+"), cluster(three.address):
         raise error
 
 
-def test_the_users_own_client_stays_the_default(three: Cluster):
-    with cluster(three.address), pytest.raises(ValueError, match="No clients found"):
-        default_client()
+def test_a_clusters_client_is_its_own_and_is_closed_with_it(three: Cluster):
+    with cluster(three.address) as (executor, _):
+        with pytest.raises(ValueError, match="No clients found"):
+            default_client()
+        assert executor._client.status == "running"
+    assert executor._client.status == "closed"
 
 
 def test_a_cluster_silences_its_own_log_only(three: Cluster):

@@ -78,6 +78,31 @@ def test_an_interruption_waits_for_the_works_end_and_is_raised():
     assert (done.stdout, done.stderr) == ("ended\ninterrupted\n", "")
 
 
+def test_an_interrupted_map_does_not_finish_its_items():
+    script = """
+        import os, signal, time
+        from mnistcompose.building.interruptible import map_on_threads
+
+        told = []
+
+        def each(item):
+            told.append(item)
+            if item == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        try:
+            map_on_threads(lambda _: time.sleep(0.02), range(2000), 1, each)
+        except KeyboardInterrupt:
+            print(3 < len(told) < 1000)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=120, check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_an_interruption_before_anything_is_waited_for(monkeypatch, begun):
     """Which a signal may cause between any two steps: the work has ended before it is raised, or never begins."""

@@ -22,6 +22,10 @@ from mnistcompose.storage.hdf5 import read_promise
 SPEC = load_spec("MNIST-II-01")
 
 
+def test_a_config_is_of_data_seed_0_unless_told():
+    assert make_config(SPEC).seed == 0
+
+
 def task(folder: Path) -> Task:
     return Task(make_config(SPEC, train=1000, test=0), "train", 0, 1000, folder, "train-00000-of-00001.h5")
 
