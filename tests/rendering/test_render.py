@@ -153,7 +153,7 @@ def test_an_image_depends_on_its_own_draws_alone(bank, spec, start, seed, order)
 
 
 @many
-@given(spec=BUNDLED, seed=SEEDS)
+@given(spec=BUNDLED, seed=st.integers(0, 2**63 - 2))
 def test_another_seed_or_split_gives_other_images(bank, spec, seed):
     images = {
         render(bank, spec, drawn(bank, spec, 0, 3, seed + step, split))[0].tobytes()
