@@ -142,7 +142,11 @@ def test_evaluation_can_be_balanced_whatever_the_weights():
 
 
 @given(
-    st.integers(2, 3), st.floats(0.02, 0.6), st.floats(0, 0.25), st.integers(0, 2**63 - 1), st.sampled_from(["{}", "list"])
+    st.integers(2, 3),
+    st.floats(0.02, 0.6),
+    st.floats(0, 0.25),
+    st.integers(0, 2**63 - 1),
+    st.sampled_from(["{}", "list"]),
 )
 def test_every_digit_occurs_in_every_slot_among_the_seen_numbers(slots, share, validation, seed, kind):
     some = [f'"{number:0{slots}d}": 1' for number in range(3, 10**slots, 7)]
