@@ -12,7 +12,7 @@ from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
 from ..rendering.draws import MAX_INDEX, MAX_SEED, draw
-from ..rendering.number_choice import pool_of, unseen_count
+from ..rendering.number_choice import unseen_count
 from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, SPLITS, Compression, SampleSchema, SplitName
 
 
@@ -66,8 +66,6 @@ def split_counts(spec: LayoutSpec, seed: int, classes: int, train: int, test: in
         The layout's `numbers` do not fit a digit set of so many classes.
     """
     counts: dict[SplitName, int] = {"train": train, "test": test}
-    if spec.numbers != "any":
-        pool_of(spec, "train", seed, classes)  # so that its errors come before any work
     if spec.holds_out:
         counts["test_unseen"] = unseen_count(spec, "test_unseen", seed, classes, test)
     return counts
