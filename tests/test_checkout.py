@@ -60,9 +60,8 @@ def test_a_checkout_on_the_path_needs_no_installation(checkout: Path, tmp_path: 
 
 def test_installed_it_works_from_any_folder(tmp_path: Path) -> None:
     count, name, package, _ = run(tmp_path, "-c", SCRIPT).split()
-    if Path(package) != Path(mnistcompose.__file__):
-        pytest.skip(f"what is installed is another checkout: {package}")
     assert (count, name) == ("15", "MNIST-III-10")
+    assert Path(package) == Path(mnistcompose.__file__)
 
 
 def test_pytest_started_as_a_module_in_the_checkout_collects() -> None:

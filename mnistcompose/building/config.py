@@ -63,7 +63,7 @@ def split_counts(spec: LayoutSpec, seed: int, classes: int, train: int, test: in
     Raises
     ------
     InputError
-        The layout's `numbers` do not fit a digit set of so many classes.
+        As `unseen_count`.
     """
     counts: dict[SplitName, int] = {"train": train, "test": test}
     if spec.holds_out:

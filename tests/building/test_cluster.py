@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from clusters import Cluster, until
+from clusters import Cluster
 from distributed import CancelledError
 from distributed.client import default_client
 from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
+from waiting import until
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building.cluster import cluster, is_exposed

@@ -43,15 +43,20 @@ def test_those_that_want_it_at_once_wait_for_the_one_that_builds(tmp_path: Path,
     assert refused
 
 
+def wait_for_another(folder: Path, seconds: float) -> None:
+    """Use a dataset for the first time, while another build holds its folder for so long."""
+    with ThreadPoolExecutor(1) as pool:
+        folder.mkdir()
+        with locked(folder / ".lock", "busy"):
+            found = pool.submit(built_on_first_use, folder, SPEC, 0)
+            time.sleep(seconds)
+        assert found.result().seed == 0
+
+
 def test_who_waits_for_long_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
     monkeypatch.setattr(first_use, "_PAUSE", 0.01)
     monkeypatch.setattr(first_use, "PATIENCE", 0.05)
-    with ThreadPoolExecutor(1) as pool:
-        (tmp_path / "x").mkdir()
-        with locked(tmp_path / "x" / ".lock", "busy"):
-            found = pool.submit(built_on_first_use, tmp_path / "x", SPEC, 0)
-            time.sleep(1)
-        assert found.result().seed == 0
+    wait_for_another(tmp_path / "x", 1)
     (told,) = caplog.messages
     assert told.startswith(f"{tmp_path / 'x'}: another build is writing to it (process ")
     assert told.endswith("; waiting for it")
@@ -60,12 +65,7 @@ def test_who_waits_for_long_says_for_whom(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_short_wait_needs_no_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog):
     monkeypatch.setattr(first_use, "_PAUSE", 0.01)
     monkeypatch.setattr(first_use, "PATIENCE", 600)
-    with ThreadPoolExecutor(1) as pool:
-        (tmp_path / "x").mkdir()
-        with locked(tmp_path / "x" / ".lock", "busy"):
-            found = pool.submit(built_on_first_use, tmp_path / "x", SPEC, 0)
-            time.sleep(0.3)
-        assert found.result().seed == 0
+    wait_for_another(tmp_path / "x", 0.3)
     assert not caplog.messages
 
 

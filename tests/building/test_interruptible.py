@@ -54,6 +54,16 @@ def test_an_error_of_one_item_is_the_maps():
         map_on_threads(lambda n: 1 // n, [1, 0, 2], 2)
 
 
+def said(script: str) -> tuple[str, str]:
+    """What a script prints in a process of its own, in which Ctrl-C raises KeyboardInterrupt."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, timeout=60, check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    return done.stdout, done.stderr
+
+
 def test_an_interruption_waits_for_the_works_end_and_is_raised():
     script = """
         import os, signal, time
@@ -70,12 +80,7 @@ def test_an_interruption_waits_for_the_works_end_and_is_raised():
         except KeyboardInterrupt:
             print("interrupted")
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=60, check=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("ended\ninterrupted\n", "")
+    assert said(script) == ("ended\ninterrupted\n", "")
 
 
 def test_an_interrupted_map_does_not_finish_its_items():
@@ -95,12 +100,7 @@ def test_an_interrupted_map_does_not_finish_its_items():
         except KeyboardInterrupt:
             print(3 < len(told) < 1000)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=120, check=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("True\n", "")
+    assert said(script) == ("True\n", "")
 
 
 @pytest.mark.parametrize("begun", [False, True])

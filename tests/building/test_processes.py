@@ -11,15 +11,9 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from mnistcompose.building.processes import process_pool
-
-
-def until(ready, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_worker_is_prepared_before_its_first_task_and_leaves_ctrl_c_to_the_system():

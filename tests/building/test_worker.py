@@ -100,7 +100,7 @@ def test_a_folder_is_marked_until_all_else_of_the_old_dataset_is_removed(tmp_pat
 
     def remove(self: Path, missing_ok: bool = False) -> None:
         if self.name == "train.h5":
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            fail(self)
         unlink(self, missing_ok)
 
     other = make_config(SPEC, seed=1, train=1000, test=0).identity
@@ -129,19 +129,17 @@ def test_a_build_needs_the_space_of_its_images(tmp_path: Path, monkeypatch, comp
     check_space(tmp_path / "x", config)
 
 
-def test_a_disk_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):
-    def fail(_: Path) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+def fail(_: Path) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
+
+def test_a_disk_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", fail)
     with pytest.raises(BuildError, match=r"cannot use: Input/output error\Z"):
         check_space(tmp_path / "x", make_config(SPEC, train=1000, test=0))
 
 
 def test_a_folder_that_says_nothing_is_told_in_one_line(tmp_path: Path, monkeypatch):
-    def fail(_: Path) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     monkeypatch.setattr(Path, "iterdir", fail)
     with pytest.raises(BuildError, match=r"cannot use: Input/output error\Z"):
         check_folder(tmp_path, {}, force=False)

@@ -7,12 +7,12 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from mnistcompose.cli import cli
 from mnistcompose.cli.desktop import has_desktop, opened_page
@@ -144,13 +144,6 @@ def test_the_studio_s_token_is_on_no_command_line(tmp_path):
         process.wait()
         os.close(ours)
     assert list((tmp_path / "pages").iterdir()) == []
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 NOTE = """

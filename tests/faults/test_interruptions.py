@@ -15,8 +15,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from clusters import Cluster, until
+from clusters import Cluster
 from disk import read_only
+from waiting import until
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building import build as builder

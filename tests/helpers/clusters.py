@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from waiting import until
 
 
 class Cluster:
@@ -60,10 +60,3 @@ class Cluster:
             process.kill()
         for process in self.processes:
             process.wait(10)
-
-
-def until(holds: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
