@@ -1,8 +1,8 @@
-"""Write our Table 1 from the stored runs: table1.csv and table1.md in each folder, and the README's part of it.
+"""Write our Table 1 from the stored runs: table1.csv, table1.md and claims.md next to them, and the README's part.
 
     python benchmarks/table1.py
 
-Trains nothing; `results/grid/README.md` has the commands that do.
+Trains nothing; `results/table1/README.md` has the commands that do.
 """
 
 import csv
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from report import README, ROOT, readme_with
 
+from dcl.experiments.registry import MODELS
 from dcl.experiments.run_file import read_records
+from dcl.reporting.claims import by_model, claims_table, gaps_table
 from dcl.reporting.protocol import NOTE
 from dcl.reporting.published import agreement, as_paper, as_sentences, paper_cell
 from dcl.reporting.table import Row, markdown_table, summarise
 
-FOLDERS = [ROOT / "results" / name for name in ("table1", "grid")]
-SHOWN = ("baseline", "oracle", "A2", "A3S", "A3D"), ("MNIST-II-05", "MNIST-III-10")  # in the README, of the last folder
+FOLDER = ROOT / "results" / "table1"
+SHOWN = "MNIST-II-05", "MNIST-III-10"  # in the README
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -33,20 +35,20 @@ def as_csv(rows: list[Row]) -> str:
 
 def for_readme(rows: list[Row]) -> str:
     """Markdown: a row per model and a column per dataset, ours / the paper's."""
-    models, datasets = SHOWN
     found = {(row.model, row.dataset): row for row in rows}
-    return markdown_table(["", *datasets], [[m, *(paper_cell(found.get((m, d))) for d in datasets)] for m in models])
+    return markdown_table(["", *SHOWN], [[m, *(paper_cell(found.get((m, d))) for d in SHOWN)] for m in MODELS])
 
 
 def table1() -> dict[Path, str]:
     """Content of all files, by path."""
-    texts = {}
-    for folder in FOLDERS:
-        rows = summarise(read_records(folder).values())
-        texts[folder / "table1.csv"] = as_csv(rows)
-        texts[folder / "table1.md"] = f"{NOTE}\n\n{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n"
-    texts[README] = readme_with(for_readme(rows), "results: python benchmarks/table1.py", "end of results")
-    return texts
+    records = list(read_records(FOLDER).values())
+    rows, runs = summarise(records), by_model(records)
+    return {
+        FOLDER / "table1.csv": as_csv(rows),
+        FOLDER / "table1.md": f"{NOTE}\n\n{as_paper(rows)}\n\n{as_sentences(agreement(rows))}\n",
+        FOLDER / "claims.md": f"{claims_table(runs)}\n\n{gaps_table(runs)}\n",
+        README: readme_with(for_readme(rows), "results: python benchmarks/table1.py", "end of results"),
+    }
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """The paper's claims about DCL's options (sections 3.5, 4.1.2 and 4.1.3), compared with stored runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan, nan
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..experiments.registry import MODELS
 from ..experiments.run_file import FINISHED, Record, status_of
-from .statistics import CONFIDENCE, holm, mean_and_std, mean_interval, relative_drop
+from .statistics import CONFIDENCE, holm, mean_interval, relative_drop
 from .table import check_alike, difference_of, markdown_table
 
 Runs = Mapping[tuple[str, str], Mapping[int, Record]]  # by dataset and model, then seed
@@ -66,20 +67,21 @@ class Comparison:
     high: float
 
 
-def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-") -> Comparison | None:
-    """Compare two models on the datasets whose names begin with `family`; None if none has both."""
-    differences, gains = [], []
+def _paired(runs: Runs, model: str, against: str, family: str) -> Iterator[tuple[list[Record], list[Record]]]:
+    """Yield the runs of both models by dataset, of the seeds that both have."""
     for dataset in sorted({dataset for dataset, _ in runs if dataset.startswith(family)}):
         first, second = (runs.get((dataset, name), {}) for name in (model, against))
         if seeds := sorted(first.keys() & second.keys()):
-            ours, theirs = ([each[seed] for seed in seeds] for each in (first, second))
-            differences.append(difference_of(ours, theirs))
-            ours_mean, theirs_mean = (
-                mean_and_std([run["error_percent"] for run in each])[0] for each in (ours, theirs)
-            )
-            gains.append(relative_drop(ours_mean, theirs_mean))
-    if not differences:
+            yield [first[seed] for seed in seeds], [second[seed] for seed in seeds]
+
+
+def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-") -> Comparison | None:
+    """Compare two models on the datasets whose names begin with `family`; None if none has both."""
+    pairs = list(_paired(runs, model, against, family))
+    if not pairs:
         return None
+    differences = [difference_of(ours, theirs) for ours, theirs in pairs]
+    gains = [relative_drop(*(_mean(r["error_percent"] for r in each) for each in pair)) for pair in pairs]
     holds = [p < 1 - CONFIDENCE for p in holm([each.p_value for each in differences])]
     return Comparison(
         model,
@@ -96,6 +98,10 @@ def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-")
 
 def _interval(gains: Sequence[float]) -> tuple[float, float, float]:
     return mean_interval(gains) if gains else (nan, nan, nan)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 CLAIMS = {  # as in sections 4.1.2 and 4.1.3: what is compared, on which family
@@ -137,22 +143,37 @@ def claims_table(runs: Runs) -> str:
     return markdown_table(head, lines, texts=2)
 
 
-def loss_gaps(runs: Runs, dataset: str) -> list[tuple[str, float, float, float]]:
-    """Model, training loss, test loss, and test minus training loss, after the last epoch of the first seed.
+def loss_gaps(runs: Runs, model: str) -> list[tuple[float, float]]:
+    """Gaps between test and training loss of a model and of the baseline, by dataset that has both (figure 4).
 
-    Training losses are means over the last epoch, with dropout.
+    A gap is test minus training loss after the last epoch, averaged over the seeds that both have. Training losses are
+    means over the last epoch, with dropout.
     """
-    rows = []
-    for (name, model), seeds in runs.items():
-        if name == dataset:
-            history = seeds[min(seeds)]["history"]
-            train, test = history["train_loss"][-1], history["test_loss"][-1]
-            rows.append((model, train, test, test - train))
-    return rows
+    pairs = _paired(runs, model, "baseline", "MNIST-")
+    return [(_mean(map(_loss_gap, ours)), _mean(map(_loss_gap, theirs))) for ours, theirs in pairs]
+
+
+def _loss_gap(record: Record) -> float:
+    test, train = (record["history"][name][-1] for name in ("test_loss", "train_loss"))
+    return float(test - train)
+
+
+def gaps_table(runs: Runs) -> str:
+    """Write a Markdown table of each model's loss gap next to the baseline's (figure 4: DCL reduces over-fitting)."""
+    head = ["model", "datasets", "test - training loss", "baseline's", "smaller", "mean difference [95 %]"]
+    lines = []
+    for model in (name for name in MODELS if name not in ("baseline", "oracle")):
+        if gaps := loss_gaps(runs, model):
+            mean, low, high = mean_interval([ours - theirs for ours, theirs in gaps])
+            interval = f" [{low:+.3f}, {high:+.3f}]" if isfinite(low) else ""
+            means = (f"{_mean(each):.3f}" for each in zip(*gaps, strict=True))
+            smaller = sum(ours < theirs for ours, theirs in gaps)
+            lines.append([model, f"{len(gaps)}", *means, f"{smaller}", f"{mean:+.3f}{interval}"])
+    return markdown_table(head, lines)
 
 
 def dead_outputs(branches: NDArray[np.floating], fusion: str) -> int:
-    """Number of outputs at which no image makes as many branches respond as are fused: all, or the two of a pair.
+    """Count dead outputs, at which no image makes all T branches respond (stochastic: two of them).
 
     Parameters
     ----------

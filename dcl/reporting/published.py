@@ -7,7 +7,7 @@ from math import isfinite
 from mnistcompose.quantities import counted
 
 from ..experiments.registry import MODELS
-from .statistics import mean_and_std, mean_interval, relative_drop
+from .statistics import mean_and_std, mean_interval
 from .table import Row, error_cell, markdown_table, paper_notation
 
 
@@ -58,38 +58,36 @@ FAMILIES = {"two digits": "MNIST-II-", "three digits": "MNIST-III-"}
 
 def agreement(rows: Sequence[Row]) -> Agreement:
     """Compare the rows of `summarise` with the paper."""
-    ours = {(row.dataset, row.model): row.error_percent for row in rows if row.error_percent is not None}
-    paper = {(r.dataset, r.model): r.paper_percent for r in rows if r.paper_percent is not None}
     within, gains = {}, {}
     for model in MODELS:
-        datasets = [dataset for dataset, name in ours if name == model and (dataset, name) in paper]
-        if len(datasets) >= 3:
-            off = [abs(ours[dataset, model] / paper[dataset, model] - 1) for dataset in datasets]
+        of_model = [row for row in rows if row.model == model]
+        both = [(row.error_percent, row.paper_percent) for row in of_model]
+        off = [abs(ours / paper - 1) for ours, paper in both if ours is not None and paper is not None]
+        if len(off) >= 3:
             within[model] = (sum(o <= 0.10 for o in off), sum(o <= 0.20 for o in off), sum(o <= 0.25 for o in off))
-        of_ours, of_paper = (_drops(errors, datasets, model) for errors in (ours, paper))
-        both = [dataset for dataset in datasets if dataset in of_ours and dataset in of_paper]
-        if model != "baseline" and both:
-            gains[model] = _gains(both, of_ours, of_paper)
+        found = {
+            row.dataset: (row.gain_percent, row.paper_gain_percent)
+            for row in of_model
+            if row.gain_percent is not None and row.paper_gain_percent is not None
+        }
+        if found:
+            gains[model] = _gains(found)
+    ours = {(row.dataset, row.model): row.error_percent for row in rows if row.error_percent is not None}
     whole = [d for d in {d for d, _ in ours} if all((d, m) in ours for m in ("oracle", "A3S", "baseline"))]
     ordered = sum(ours[d, "oracle"] < ours[d, "A3S"] < ours[d, "baseline"] for d in whole)
     return Agreement(within, gains, ordered, len(whole))
 
 
-def _drops(errors: Mapping[tuple[str, str], float], datasets: Sequence[str], model: str) -> dict[str, float]:
-    """Relative drops against the baseline, in percent; without datasets on which it has no error, or no run."""
-    drops = {d: relative_drop(errors[d, model], errors.get((d, "baseline"), 0)) for d in datasets}
-    return {dataset: drop for dataset, drop in drops.items() if drop is not None}
-
-
-def _gains(datasets: Sequence[str], ours: dict[str, float], paper: dict[str, float]) -> Gains:
+def _gains(by_dataset: Mapping[str, tuple[float, float]]) -> Gains:
+    """Summarise gains, ours and the paper's, by dataset."""
     from scipy.stats import spearmanr
 
-    rank = spearmanr([ours[d] for d in datasets], [paper[d] for d in datasets]) if len(datasets) >= 3 else None
+    ours, paper = zip(*by_dataset.values(), strict=True)
+    rank = spearmanr(ours, paper) if len(ours) >= 3 else None
     families = {}
     for family, prefix in FAMILIES.items():
-        if members := [d for d in datasets if d.startswith(prefix)]:
-            of_paper = mean_and_std([paper[d] for d in members])[0]
-            families[family] = (*mean_interval([ours[d] for d in members]), of_paper)
+        if members := [gains for dataset, gains in by_dataset.items() if dataset.startswith(prefix)]:
+            families[family] = (*mean_interval([own for own, _ in members]), mean_and_std([p for _, p in members])[0])
     return Gains(
         None if rank is None else float(rank.statistic), None if rank is None else float(rank.pvalue), families
     )
