@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistcompose.errors import InputError
+
 CONFIDENCE = 0.95
 
 
@@ -46,8 +48,10 @@ def paired_difference(
 
     Test images and run seeds are crossed: the effect of an image recurs over seeds, that of a seed over images. The
     variance of the mean is the sum of two parts: that of the images (images - 1 degrees of freedom), and that of the
-    seeds, including the interaction of seed and image (seeds - 1). The squared half-width is the sum of each part times
-    its squared quantile of Student's t. With a single seed the interval covers the choice of test images only.
+    seeds, including the interaction of seed and image (seeds - 1). Where the seeds' means differ by less than the
+    interaction alone explains, the interaction's own estimate adds what is missing ((images - 1) (seeds - 1)). The
+    squared half-width is the sum of each part times its squared quantile of Student's t. With a single seed the
+    interval covers the choice of test images only. A single image tells nothing: the interval is -100 to 100.
 
     Parameters
     ----------
@@ -56,23 +60,33 @@ def paired_difference(
     sharing : sparse array (N, N), optional
         `sharing_sources` of the images. Images that share a source digit are not independent; the images' variance is
         then that for dyadic data (Cameron and Miller): the sum over all pairs that share, or the plain one if larger.
+
+    Raises
+    ------
+    InputError
+        The two have other numbers of seeds or images.
     """
     from scipy import optimize, stats
 
+    if model.shape != baseline.shape:
+        raise InputError(f"model {model.shape}, baseline {baseline.shape}: should have the same seeds and images")
     differences = 100.0 * (model.astype(np.int8) - baseline.astype(np.int8))
     seeds, images = differences.shape
     mean = float(differences.mean())
+    if images == 1:
+        return Difference(mean, -100.0, 100.0)
     by_image, by_seed = differences.mean(0) - mean, differences.mean(1)
     pairs = float(by_image @ by_image)
     if sharing is not None:
         pairs = max(pairs, float(by_image @ (sharing @ by_image)))
     of_images = pairs / (images * (images - 1))
-    of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    of_seeds = of_both = 0.0
     if seeds > 1:
         residual = differences - by_image - by_seed[:, None]
-        of_images -= float((residual**2).sum()) / ((images - 1) * (seeds - 1)) / (images * seeds)
-    parts = np.array([max(0.0, of_images), of_seeds])
-    freedom = np.array([images - 1, max(1, seeds - 1)])
+        of_seeds = float(by_seed.var(ddof=1)) / seeds
+        of_both = float((residual**2).sum()) / ((images - 1) * (seeds - 1)) / (images * seeds)
+    parts = np.array([max(0.0, of_images - of_both), of_seeds, max(0.0, of_both - of_seeds)])
+    freedom = np.maximum(1, [images - 1, seeds - 1, (images - 1) * (seeds - 1)])
 
     def half_width(confidence: float) -> float:
         return float(np.sqrt((stats.t.isf((1 - confidence) / 2, freedom) ** 2 * parts).sum()))
@@ -116,12 +130,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Mean of a sample, and both ends of Student's interval, which are infinite for a single value."""
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of a sample, and both ends of Student's 95 % interval, which are infinite for a single value."""
     from scipy import stats
 
     mean, std = mean_and_std(values)
     if std is None:
         return mean, -np.inf, np.inf
-    half = float(stats.t.isf((1 - confidence) / 2, len(values) - 1)) * std / len(values) ** 0.5
+    half = float(stats.t.isf((1 - CONFIDENCE) / 2, len(values) - 1)) * std / len(values) ** 0.5
     return mean, mean - half, mean + half

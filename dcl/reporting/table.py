@@ -225,11 +225,11 @@ def _gain(error: str, ours: Sequence[Record], theirs: Sequence[Record]) -> float
 
 def difference_of(ours: Sequence[Record], theirs: Sequence[Record]) -> Difference:
     """Paired difference of two models on one dataset, seed by seed; its interval accounts for shared digits."""
-    return paired_difference(errors_of(ours), errors_of(theirs), sharing=_sharing_of(ours[0]))
+    return paired_difference(errors_of(ours), errors_of(theirs), sharing=sharing_of(ours[0]))
 
 
-def _sharing_of(record: Record) -> Any:
-    """Which of the measured images share source digits; None unless layout and digits are bundled ones."""
+def sharing_of(record: Record) -> Any:
+    """`sharing_sources` of the measured images; None unless layout and digits are bundled ones."""
     run = record["determined_by"]
     split, layout = run["measured_on"], bundled_layouts().get(run.get("spec") or "")
     if layout is None or run.get("digits") != load_digits(split).digest:
@@ -269,7 +269,7 @@ def error_cell(row: Row) -> str:
 
 
 def paper_note(rows: Iterable[Row]) -> str:
-    """What is printed next to the paper's numbers; empty where there are none, or none of them is of a layout."""
+    """Return the note for a table that has the paper's numbers of a layout; empty for others."""
     return NOTE if any(row.paper_percent is not None and row.model not in IMAGE_NETWORKS for row in rows) else ""
 
 
@@ -281,11 +281,11 @@ def difference_cell(row: Row) -> str:
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "dataset": lambda row: row.dataset,
     "model": lambda row: row.model,
-    "error %": lambda row: error_cell(row),
+    "error %": error_cell,
     "paper %": lambda row: (
         "" if row.paper_percent is None else paper_notation(row.paper_percent, row.paper_std_percent)
     ),
-    "to baseline [95 %]": lambda row: difference_cell(row),
+    "to baseline [95 %]": difference_cell,
     "gain %": lambda row: _optional("{:.1f}", row.gain_percent),
     "paper's": lambda row: _optional("{:.1f}", row.paper_gain_percent),
     "parameters": lambda row: _optional("{:,}", row.parameters),
