@@ -1,13 +1,13 @@
 """`mnistcompose calibrate`: find the spread of a layout's fields that gives a target error."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import click
 
 from mnistcompose.errors import BuildError, InputError
 
+from .grids import pool_of, reports
 from .options import DEVICE, EPOCHS, SEED, WORKERS, out_option, split_list
 from .train import need_torch, watching
 
@@ -54,7 +54,7 @@ def calibrate(
     """
     need_torch()
     from dcl.experiments.calibration import in_memory, interpolate, scaled, settled
-    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.grid import grid, run_grid
     from dcl.experiments.registry import check_model
     from dcl.experiments.run_file import FINISHED, status_of
     from mnistcompose.layout.names import load_spec
@@ -70,12 +70,9 @@ def calibrate(
     datasets = [in_memory(scaled(spec, fields, factor), data_seed) for factor in values]
     runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
     with watching(None) as show:
-        records = run_grid(
-            runs,
-            out,
-            pool=partial(process_pool, workers) if workers > 1 else None,
-            on_epoch=lambda run, history: show(run.dataset.name, epochs, history),
-        )
+        pool = pool_of(workers)
+        on_epoch, on_end = reports(runs, show, pool)
+        records = run_grid(runs, out, pool=pool, on_epoch=on_epoch, on_end=on_end)
     for run, record in zip(runs, records, strict=True):
         if status_of(record) != FINISHED:
             raise BuildError(f"{out / run.file}: {record['reason']}")

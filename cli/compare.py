@@ -9,6 +9,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .grids import pool_of, print_data, reports
 from .options import complete_layouts, grid_options, models_option, split_list
 from .shared import cluster_options, fitted, on_cluster, print_table
 from .train import building, need_torch, recipe_of, training_options, watching
@@ -16,11 +17,7 @@ from .train import building, need_torch, recipe_of, training_options, watching
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from dcl.experiments.grid import Pool
-    from dcl.experiments.run import Run
-    from dcl.experiments.run_file import Record
     from dcl.reporting.table import Row
-    from dcl.training.history import History
 
 
 def _amounts(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -84,11 +81,10 @@ def compare(
     """
     need_torch()
     from dcl.data.numbers import open_dataset
-    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.grid import grid, run_grid
     from dcl.experiments.registry import check_model
-    from dcl.experiments.run_file import FINISHED, read_records, status_of
+    from dcl.experiments.run_file import read_records
     from dcl.reporting.table import summarise
-    from dcl.training.history import History
     from mnistcompose.layout.names import spec_names
 
     if datasets and every:
@@ -99,9 +95,8 @@ def compare(
         check_model(name)
     how = recipe_of(recipe)
     if datasets or every:
-        folder = Path("data").absolute() if scheduler else Path("data")  # workers have their own working folders
         opened = [
-            open_dataset(name, seed=data_seed, validation=validate, folder=folder, building=building)
+            open_dataset(name, seed=data_seed, validation=validate, building=building)
             for name in (spec_names() if every else datasets)
         ]
         runs = grid(
@@ -113,26 +108,12 @@ def compare(
             precision="bfloat16" if bfloat16 else "float32",
             device=device,
         )
-        labels = {
-            run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)
-        }
         with (
             watching(progress) as show,
             on_cluster(scheduler, tls_ca, tls_cert, tls_key, resources) as (distant, _),
         ):
-            pool: Pool | None = None
-            if workers > 1:
-                pool = partial(process_pool, workers)
-            elif distant is not None:
-                pool = partial(_borrowed, distant)
-
-            def on_epoch(run: "Run", history: "History") -> None:
-                show(labels[run.file], epochs, history)
-
-            def on_end(run: "Run", record: "Record") -> None:
-                if pool and status_of(record) == FINISHED:  # another process reports no epochs
-                    on_epoch(run, History.from_dict(record["history"]))
-
+            pool = pool_of(workers) if distant is None else partial(_borrowed, distant)
+            on_epoch, on_end = reports(runs, show, pool)
             records = run_grid(runs, out.absolute(), keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)
     else:
         records = list(read_records(out).values())
@@ -146,10 +127,9 @@ def _borrowed(executor: "Executor") -> AbstractContextManager["Executor"]:
 
 
 def _print(rows: "list[Row]", style: str | None) -> None:
-    from dcl.reporting.table import COLUMNS, as_csv, as_json, as_markdown, paper_note
+    from dcl.reporting.table import COLUMNS, as_markdown, paper_note
 
-    if style in {"json", "csv"}:
-        click.echo(as_json(rows) if style == "json" else as_csv(rows))
+    if print_data(rows, style):
         return
     about_paper = paper_note(rows)
     if style == "markdown":

@@ -1,22 +1,20 @@
 """`mnistcompose compare-images`: the networks of the paper's Table 2, with and without DCL."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mnistcompose.errors import InputError
+from mnistcompose.errors import BuildError, InputError
 
+from .grids import pool_of, print_data, reports
 from .options import BFLOAT16, DEVICE, PROGRESS, LocalPath, grid_options, split_list
 from .shared import print_table
 from .train import need_torch, watching
 
 if TYPE_CHECKING:
     from dcl.experiments.run import Run
-    from dcl.experiments.run_file import Record
-    from dcl.training.history import History
 
 
 @click.command("compare-images")
@@ -70,12 +68,12 @@ def compare_images(
     """
     need_torch()
     from dcl.data.image_sets import open_images
-    from dcl.experiments.grid import grid, process_pool, run_grid
+    from dcl.experiments.grid import grid, run_grid
     from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
-    from dcl.experiments.run_file import FINISHED, read_records, status_of
+    from dcl.experiments.run_file import read_records
     from dcl.models.networks import IMAGE_NETWORKS, image_network_shape, without_dcl
-    from dcl.reporting.table import summarise
-    from dcl.training.history import History
+    from dcl.reporting.table import markdown_table, summarise
+    from dcl.reporting.table2 import pivot
 
     for name in networks:
         image_network_shape(name)  # refuses an unknown name
@@ -103,33 +101,24 @@ def compare_images(
                 device=device,
             )
     runs = [run for group in grids.values() for run in group]
-    labels = {run.file: f"{i}/{len(runs)} {run.dataset.name} {run.model} {run.seed}" for i, run in enumerate(runs, 1)}
-    records = []
+    records, failed = [], []
     with watching(progress) as show:
-        pool = partial(process_pool, workers) if workers > 1 else None
-
-        def on_epoch(run: "Run", history: "History") -> None:
-            show(labels[run.file], run.epochs, history)
-
-        def on_end(run: "Run", record: "Record") -> None:
-            if pool and status_of(record) == FINISHED:  # another process reports no epochs
-                on_epoch(run, History.from_dict(record["history"]))
-
+        pool = pool_of(workers)
+        on_epoch, on_end = reports(runs, show, pool)
         for folder, group in grids.items():
-            records += run_grid(group, out / folder, keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)
+            try:
+                records += run_grid(group, out / folder, keep=keep, pool=pool, on_epoch=on_epoch, on_end=on_end)
+            except BuildError as error:  # the other grids are done all the same
+                failed.append(error)
+    if failed:
+        raise failed[0]
     if not runs:
         records = [record for stored in sorted(out.glob("*")) for record in read_records(stored).values()]
         if not records:
             raise InputError(f"{out}: holds no runs; give the image sets to train on, or another --out")
     rows = summarise(records)
-    if style in {"json", "csv"}:
-        from dcl.reporting.table import as_csv, as_json
-
-        click.echo(as_json(rows) if style == "json" else as_csv(rows))
+    if print_data(rows, style):
         return
-    from dcl.reporting.table import markdown_table
-    from dcl.reporting.table2 import pivot
-
     head, lines = pivot(rows, others)
     if style == "markdown":
         click.echo(markdown_table(head, lines))

@@ -23,10 +23,11 @@ from dcl.data import image_sets as images
 from dcl.data.augmentation import Augmentation
 from dcl.data.image_sets import SETS, held_out, open_images, read_folder, svhn_split
 from dcl.data.local_contrast_norm import RANGE, SIGMA, WINDOW, local_contrast
+from dcl.experiments import run as experiment
 from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
 from dcl.experiments.inference import load_trained
 from dcl.experiments.run import Run, refuse_other, run_one
-from dcl.experiments.run_file import read_records
+from dcl.experiments.run_file import read_records, status_of
 from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
 from dcl.reporting.protocol import IMAGES
 from dcl.reporting.table import check_alike, paper_table2, summarise
@@ -538,6 +539,24 @@ def test_compare_images(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, out, _ = command("compare-images", "--others")
     assert code == 0
     assert "Zeiler" in out
+
+
+def test_a_network_that_fails_does_not_stop_the_others(command, tmp_path: Path, monkeypatch) -> None:
+    real = experiment.fit
+
+    def fit(net, *arguments, **options):
+        if options["metadata"]["model"] == "lenet":
+            raise MemoryError("too large")
+        return real(net, *arguments, **options)
+
+    monkeypatch.setattr(experiment, "fit", fit)
+    write_fashion(tmp_path / "files")
+    ask = ("--networks", "lenet,bignet", "--root", tmp_path / "files", "--epochs", 1, "--device", "cpu")
+    code, _, err = command("compare-images", "fashion-mnist", *ask)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "lenet-0.json: MemoryError: too large" in err
+    stored = read_records(tmp_path / "results/table2/fashion-mnist-bignet").values()
+    assert [status_of(record) for record in stored] == ["finished", "finished"]
 
 
 @pytest.mark.parametrize(
