@@ -151,7 +151,8 @@ def _verified(spec: LayoutSpec, manifest: Manifest, root: Path) -> Dataset:
     splits: dict[Split, dict[str, Any]] = {
         name: {"images": entries[name].count, "sha256": entries[name].digest} for name in PUBLISHED
     }
-    return Dataset(spec, manifest.seed, manifest.digits_digest, manifest.classes, splits, root)
+    place = root.absolute()  # another process may have another working folder
+    return Dataset(spec, manifest.seed, manifest.digits_digest, manifest.classes, splits, place)
 
 
 def to_numbers(predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

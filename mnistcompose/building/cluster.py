@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..arguments import here
 from ..errors import BuildError, InputError
 from ..sources import code_version
+from ..storage.locks import LockedError
 
 _SAFE = ("tls", "wss", "inproc")  # Dask's protocols that are encrypted, or stay in one process
 _PATIENCE = 20  # seconds to wait for the scheduler, and for its first worker
@@ -61,9 +62,11 @@ def on_worker(wanted: str, function: Callable[..., Any], *arguments: Any, **keyw
 
     Raises
     ------
+    LockedError
+        The function raised it.
     BuildError
-        The worker has other code of mnistcompose, or the function raised an InputError or BuildError; the message names
-        the worker.
+        The worker has other code of mnistcompose, or the function raised another InputError or BuildError; the message
+        names the worker.
     """
     from distributed import get_worker
 
@@ -71,6 +74,8 @@ def on_worker(wanted: str, function: Callable[..., Any], *arguments: Any, **keyw
         raise BuildError(_other_code(get_worker().address, here, wanted))
     try:
         return function(*arguments, **keywords)
+    except LockedError:  # the caller may come back later
+        raise
     except (InputError, BuildError) as error:
         raise BuildError(f"worker {get_worker().address}: {error}") from None
 

@@ -22,6 +22,7 @@ from mnistcompose import BuildError, InputError, build, load_spec, verify
 from mnistcompose.building.cluster import cluster, is_exposed
 from mnistcompose.cli import cli
 from mnistcompose.cli.shared import on_cluster
+from mnistcompose.storage.locks import LockedError
 from mnistcompose.storage.manifest import read_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -346,6 +347,16 @@ def test_tls(keys, tmp_path):
             pass
     finally:
         found.stop()
+
+
+def test_a_lock_that_another_process_holds_is_no_failure(three: Cluster):
+    """A grid comes back to such a run; see `run_grid`."""
+
+    def busy() -> None:
+        raise LockedError("another process does this run")
+
+    with cluster(three.address) as (executor, _), pytest.raises(LockedError, match="another process"):
+        executor.submit(busy).result(timeout=60)
 
 
 def test_half_a_key_is_refused(tmp_path):
