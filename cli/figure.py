@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     help="Only runs on this dataset.  [default: MNIST-III-10; for figure 5 MNIST-II-05]",
 )
 @models_option("baseline", "A2", "A3D", "A3S", help="Models of figure 4, separated by commas or in repeated options.")
-@click.option("--filters", default=2, show_default=True, help="Number of filters of each model in figure 5.")
+@click.option(
+    "--filters",
+    type=click.IntRange(1, 100),
+    default=2,
+    show_default=True,
+    help="Number of filters of each model in figure 5.",
+)
 @click.option(
     "-o",
     "--out",
@@ -62,6 +68,8 @@ def figure(
     if find_spec("matplotlib") is None:
         raise InputError("figures need matplotlib: pip install matplotlib")
     out = out or Path(f"figure{number}")
+    if not out.name:
+        raise InputError(f"--out {out}: should end in a name, as in figures/figure{number}")
     sentences = _draw(out, number, runs, dataset, models, filters)
     files = [f"{out}.{kind}" for kind in ("png", "svg", "csv")]
     if as_json:
@@ -92,8 +100,7 @@ def _draw(
             if not records:
                 raise InputError(f"{_listed(runs)}: no run of {', '.join(models)} on {dataset}")
             rows = figures.loss_curves(records)
-            first = records[0]["determined_by"]["seed"]
-            _write(out, figures.draw_curves([r for r in rows if r[2] == first]), _csv(figures.CURVES, rows))
+            _write(out, figures.draw_curves(rows), _csv(figures.CURVES, rows))
         case _:
             rows, sentences = _responses(runs, dataset, filters)
             _write(out, figures.draw_responses(rows), _csv(figures.RESPONSES, rows))
@@ -124,8 +131,6 @@ def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
 
 def _layouts() -> tuple["Figure", str]:
     """The contact sheet of all layouts, and their fields."""
-    import json
-
     import numpy as np
     from matplotlib.figure import Figure
 

@@ -92,8 +92,7 @@ def _text(name: str, classes: int, shape: Shape) -> str:
         return lenet_notation(classes, name)
     if name == "oracle":
         raise InputError("network 'oracle': is one baseline per digit; ask for baseline and the classes of one digit")
-    if not name.startswith(("C", "MP", "AP", "R", "FC", "D", "OUT")):
-        check_model(name)  # its error suggests a name
+    check_model(name)
     return name
 
 

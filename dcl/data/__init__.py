@@ -1,1 +1,1 @@
-"""Sets of natural images, and what is done to images before a network sees them."""
+"""Datasets of numbers, sets of natural images, their augmentation and normalisation."""

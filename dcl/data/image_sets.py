@@ -241,7 +241,7 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _read(name: str, root: Path, split: Split) -> _Identified:
-    """Read a split. SVHN's held-out images are never trained on; those of others are, unless they are measured on."""
+    """Read a split. SVHN's held-out images are in no training split; other sets' are in `train`, not in `fit`."""
     if name == "ilsvrc2012":
         folder = root / ("train" if split == "train" else "val")
         samples, listed = _listed(folder)
@@ -265,8 +265,8 @@ class ImageSet:
     splits : mapping
         The training split first, then the one to measure on: number of images, SHA-256 of the labels and of the images.
         That of the images covers all pixels of a set that is read into memory. Of ILSVRC2012 it covers the
-        names and sizes of all files and the bytes of 256 of them, at even distances, so that a start does not read the
-        whole set. Stored runs of versions without it are compared without it.
+        names and sizes of all files and the bytes of 256 of them, at even distances, so that opening the set does not
+        read all of it. Stored runs of versions without it are compared without it.
     input_shape : (int, int, int)
         Channels, height and width of the network's input.
     """

@@ -50,7 +50,7 @@ def prepare(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     pixels = _greyscale(image)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     ground = float(np.median(border))
-    if pixels.shape == (SIZE, SIZE) and ground < INK:
+    if pixels.shape == (SIZE, SIZE) and ground < INK <= pixels.max():
         return np.rint(pixels).astype(np.uint8), "28 x 28, light on dark: taken as it is"
     inverted = ground - pixels.min() > pixels.max() - ground
     raised, edge = (ground - grey if inverted else grey - ground for grey in (pixels, border))

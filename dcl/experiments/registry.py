@@ -12,7 +12,7 @@ from mnistcompose.errors import InputError
 from ..data.numbers import INPUT_SHAPE
 from ..models.builder import Network, parse_network, plan_network
 from ..models.fusion import INITIAL_BIAS, MAX_SLOPE
-from ..models.grammar import parse_layers
+from ..models.grammar import is_notation, parse_layers
 from ..models.networks import IMAGE_NETWORKS, image_network_notation, lenet_notation
 from ..models.oracle import Oracle
 
@@ -27,9 +27,11 @@ def check_model(model: str) -> None:
     InputError
         It is not; the message suggests a name, or gives the place in the notation.
     """
-    if "-" in model:
+    if model in (*MODELS, *IMAGE_NETWORKS):
+        return
+    if is_notation(model):
         parse_layers(model)
-    elif model not in (*MODELS, *IMAGE_NETWORKS):
+    else:
         names = {name.upper(): name for name in (*MODELS, *IMAGE_NETWORKS)}
         close = get_close_matches(model.upper(), names, n=1, cutoff=0.4)
         hint = f"did you mean {names[close[0]]}?" if close else f"there are {', '.join(MODELS)}"

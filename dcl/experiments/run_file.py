@@ -43,8 +43,8 @@ class _DeterminedBy(_Part):
     splits: dict[str, _Split]
     precision: str
     recipe: dict[str, str | int | float]
-    notation: str | None = None
-    data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    notation: str
+    data_seed: Annotated[int, Field(ge=0, lt=2**63)]
     spec: str | None = None  # a set of natural images has no layout
     digits: str | None = None
     fusion: dict[str, float | None] = {}  # of networks with DCL; older runs lack it
@@ -70,7 +70,7 @@ class _Stored(_Part):
     format: Literal["mnistcompose-run-1"]
     determined_by: _DeterminedBy
     environment: dict[str, str | int] = {}
-    parameters: _Count
+    parameters: Annotated[int, Field(ge=0)]
     seconds: _Amount
     error_percent: _Percent
     top5_error_percent: _Percent | None = None  # which older runs lack
@@ -114,7 +114,7 @@ def without_images(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hashes_images(identity: Mapping[str, Any]) -> bool:
-    """Whether a run on a set of images is stored with the hashes of its images, as it is since this version."""
+    """Whether a run on a set of images is stored with the hashes of its images; runs of old versions are not."""
     return any(IMAGES_HASH in entry for entry in _splits(identity).values())
 
 

@@ -59,7 +59,7 @@ def plan_network(text: str, input_shape: tuple[int, int, int], classes: int) -> 
     Raises
     ------
     InputError
-        As `parse_network`.
+        The text is no network, or a layer does not fit its input.
     """
     layers, steps = _checked(text, input_shape, classes)
     return "-".join(map(str, layers)), tuple(cost for cost, _ in steps)

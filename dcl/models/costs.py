@@ -88,7 +88,8 @@ def measure(
         for name, (forward, step) in steps.items():
             for act, kept in ((forward, timings[name].forward), (step, timings[name].step)):
                 elapsed = _milliseconds(act, place)
-                kept.extend([elapsed] if turn else [])
+                if turn:
+                    kept.append(elapsed)
     return timings
 
 

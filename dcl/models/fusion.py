@@ -127,15 +127,15 @@ class _DCL(nn.Module):
     def reset_parameters(self) -> None:
         """Initialise both stages as torch does its own layers: uniform, within 1 / sqrt(fan in).
 
-        The paper is silent. This sets in later than the larger values of He et al., and ends lower: after 10 epochs of
-        MNIST-III-10 at 11.8 % against 13.2 % (A2) and 12.3 % against 16.0 % (A3S), on validation images
+        The paper is silent. Training sets in later than with the larger values of He et al., but ends at a lower error:
+        after 10 epochs of MNIST-III-10 11.8 % against 13.2 % (A2) and 12.3 % against 16.0 % (A3S), on validation images
         (`results/recipe` and `results/recipe/he-init`).
 
-        `initial_bias` is added to the second stage's biases. About 0, many outputs never fire: an output layer then
-        does not train, and of a hidden layer of 500 it is 133 to 184 at first. The larger it is, the nearer are all
-        responses to one constant, and the longer it takes until training sets in: about 2, A3S has not learnt anything
-        after 3 epochs of MNIST-III-10. After 20 epochs, 0.5, 1 and 2 end at the same validation error within noise
-        (`results/fusion`).
+        `initial_bias` is added to the second stage's biases. With biases near 0, many outputs never fire: an output
+        layer then does not train, and of a hidden layer's 500 outputs 133 (A2) or 184 (A3D) are dead at the start. The
+        larger the biases are, the nearer are all responses to one constant, and the later training sets in: with 2,
+        A3S has learnt nothing after 3 epochs of MNIST-III-10. After 20 epochs, 0.5, 1 and 2 end at the same validation
+        error within noise (`results/fusion`).
         """
         for weights, biases in ((self.theta, self.theta_bias), (self.mix, self.mix_bias)):
             for branch, weight in enumerate(weights):

@@ -116,6 +116,11 @@ def excerpt(text: str, at: int) -> str:
     return repr(("..." if at > 32 else "") + before + "^" + after + ("..." if at + 16 < len(text) else ""))
 
 
+def is_notation(text: str) -> bool:
+    """Whether a text is meant as a network in the notation, not as the name of one."""
+    return "-" in text or re.match(r"OUT|(MP|AP|FC|C|R|D)[0-9@(.]", text) is not None
+
+
 def parse_layers(text: str) -> list[Layer]:
     """Read the notation.
 

@@ -148,7 +148,7 @@ def line_chart(title: str, y_title: str, lines: Sequence[Line], unit: str = "") 
         )
         for line in lines
     ]
-    step = max(1, next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, longest) if longest / s <= 10 or s == longest))
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, longest) if longest / s <= 10 or s == longest)
     epochs = [1, *range(step, longest + 1, step)] if step > 1 else [*range(1, longest + 1)]
     return Chart(title, "epoch", y_title, _labelled(xs, epochs), ticks(ys), tuple(marks))
 

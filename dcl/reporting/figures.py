@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, permutations
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from ..data.numbers import to_digits, to_numbers
 from ..experiments.run_file import FINISHED, Record, status_of
 from ..models.fusion import DCLLinear
 from ..models.grammar import Dcl, parse_layers
+from ..models.networks import lenet_notation
 from ..training.device_data import Normaliser
 from .statistics import mean_and_std
 from .table import first_difference
 
-COLORS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for colour-blind too
+COLORS = (  # Okabe and Ito's, which colour-blind readers can tell apart
+    "#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442",
+)  # fmt: skip
 COLUMN = 3.4  # inches, a column's width
 Rows = list[tuple[Any, ...]]
 
@@ -39,11 +43,14 @@ def _axes(height: float, columns: int = 1, rows: int = 1, width: float = COLUMN)
 
 # --- figure 3: filters per branch -----------------------------------------------------------------------------------
 
+_BASELINE = lenet_notation(classes=10)  # the same for any number of classes
 FILTERS = ("filters_per_branch", "error_percent", "std_percent", "runs")
 
 
 def branch_filters(records: Iterable[Record]) -> Rows:
-    """Error in percent by the number of filters of a two-branch DCL that replaces FC500; 0 filters are the baseline.
+    """Error in percent of LeNet by the number of filters of a two-branch DCL that replaces FC500; 0 is the baseline.
+
+    Other networks are left out.
 
     Raises
     ------
@@ -54,10 +61,12 @@ def branch_filters(records: Iterable[Record]) -> Rows:
     first: Record | None = None
     for record in records:
         run = record["determined_by"]
-        if run["model"] == "oracle" or run["model"].startswith("B") or status_of(record) != FINISHED:
+        if run["model"] == "oracle" or status_of(record) != FINISHED:
             continue
-        full = next((layer for layer in parse_layers(run["notation"]) if layer.kind == "FC"), None)
-        if full is None:
+        layers = parse_layers(run["notation"])
+        full = next((layer for layer in layers if layer.kind == "FC"), None)
+        plain = "-".join(str(replace(layer, dcl=None) if layer is full else layer) for layer in layers)
+        if full is None or plain != _BASELINE:
             continue
         if full.dcl is None or full.dcl == Dcl((full.dcl.filters[0],) * 2, "deterministic"):
             first = first or record
@@ -106,7 +115,7 @@ def draw_curves(rows: Rows) -> Figure:
     """Figure 4: training (dashed) and test loss by epoch, of each model's first run."""
     figure, axes = _axes(2.4)
     ax = axes[0, 0]
-    for color, model in zip(COLORS, dict.fromkeys(row[1] for row in rows), strict=False):
+    for color, model in zip(cycle(COLORS), dict.fromkeys(row[1] for row in rows), strict=False):
         first = min(int(row[2]) for row in rows if row[1] == model)
         mine = [row for row in rows if row[1] == model and row[2] == first]
         epochs = [row[3] for row in mine]
@@ -220,7 +229,7 @@ def agreeing(found: Responses) -> tuple[float, float]:
     """Share of fused filters that peak at the number to which their branches' peaks point, and the share by chance.
 
     A filter agrees if its branches can be assigned to different positions such that each branch peaks, at its position,
-    at the digit that the number at which z peaks has there. The share by chance combines z of one filter with v of
+    at the digit that z's peak, a number, has there. The share by chance combines z of one filter with v of
     another, over all pairs. Filters that do not fire are left out.
 
     Raises
@@ -230,15 +239,16 @@ def agreeing(found: Responses) -> tuple[float, float]:
     """
     positions, classes = found.branches.shape[1:3]
     alive = firing(found)
-    if found.branches.shape[0] != positions or len(alive) < 2:
+    if found.branches.shape[0] != positions:
         raise InputError(
             f"{found.branches.shape[0]} branches cannot share {positions} positions; give A2 or B2 and two digits"
         )
+    if len(alive) < 2:
+        raise InputError(f"{len(alive)} fused filters fire; should be at least 2, so train for longer")
     wanted = to_digits(found.fused.argmax(0)[alive], classes, positions)  # (filters, positions)
     peaks = found.branches.argmax(2)[:, :, alive]  # (T, positions, filters)
     agrees = np.zeros((len(alive), len(alive)), np.bool_)  # z of one, v of another
-    for first in range(positions):
-        order = np.roll(np.arange(positions), first)
+    for order in permutations(range(positions)):
         hits = [wanted[:, p][:, None] == peaks[branch, p][None] for branch, p in enumerate(order)]
         agrees |= np.logical_and.reduce(hits)
     own = float(np.diagonal(agrees).mean())

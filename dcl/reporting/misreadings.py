@@ -92,10 +92,8 @@ class Truth:
         return self.data.classes, self.data.slots
 
     def images(self, indices: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
-        """Images uint8 (n, 1, 28, 28)."""
-        if not len(indices):
-            return torch.empty((0, 1, 28, 28), dtype=torch.uint8)
-        images: torch.Tensor = self.data[np.asarray(indices).tolist()][0]
+        """Images uint8 (n, C, H, W)."""
+        images: torch.Tensor = self.data[np.asarray(indices, np.int64)][0]
         return images
 
 
@@ -244,9 +242,14 @@ def _missed(records: Sequence[Record], truth: Truth, most: int = IMAGES) -> list
 
 def _pictures(indices: Sequence[int], notes: Sequence[list[str]], truth: Truth) -> list[Picture]:
     return [
-        Picture(_png(Image.fromarray(image)), index, written(int(truth.numbers[index]), *truth.base), said)
-        for image, index, said in zip(truth.images(indices)[:, 0].numpy(), indices, notes, strict=True)
+        Picture(_png(_drawn(image)), index, written(int(truth.numbers[index]), *truth.base), said)
+        for image, index, said in zip(truth.images(indices), indices, notes, strict=True)
     ]
+
+
+def _drawn(image: torch.Tensor) -> Image.Image:
+    """Picture of an image, uint8 (C, H, W), grey or in colour."""
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
 
 
 def _kept(runs: Mapping[Path, Record]) -> list[tuple[Path, Trained]]:

@@ -78,7 +78,7 @@ def pivot(rows: Sequence[Row], others: bool = False) -> tuple[list[str], list[li
             comparable = row is None or row.paper_percent is not None  # the paper has no errors on held-out images
             drop = paper_gain(dataset, network) if comparable and network != baseline_of(network) else None
             line += [_number(paper_table2().get((dataset, network)) if comparable else None, 2), _number(drop, 2)]
-        # A network's parameters depend only on the number of classes; those of its first dataset are shown.
+        # Parameters depend on the classes and the shape of the images; those of the first dataset are shown.
         line += [_number(present[0].parameters, 0), "/".join(sorted({str(row.runs) for row in present}))]
         lines.append(line)
     return head, lines

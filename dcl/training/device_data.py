@@ -81,9 +81,13 @@ def resolve_device(name: str) -> torch.device:
         here = ", ".join(kind for kind, present in available.items() if present)
         raise InputError(f"device {name!r} is not available; available are auto, {here}")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise InputError(f"device {name!r} is not understood; write {kind} or {kind}:0") from None
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise InputError(f"device {name!r} is not available; the last one is {kind}:{count - 1}")
+    return device
 
 
 def to_tensors(
@@ -99,7 +103,7 @@ def to_tensors(
         No such data, wrong shape or dtype, different numbers of images and targets, or no images.
     """
     if isinstance(data, TensorSource):
-        images, targets = data.as_tensors(device)
+        images, targets = data.as_tensors(device if data_on_device else torch.device("cpu"))
     elif isinstance(data, Dataset | DataLoader):
         images, targets = gather(data, name)
     elif isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):

@@ -179,9 +179,15 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Gener
 def _check_outputs(
     net: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], prepare: Normaliser
 ) -> None:
-    """Refuse a network whose outputs do not fit the targets: on a GPU that would end in a device-side assertion."""
+    """Refuse test images of another shape, and a network whose outputs do not fit the targets.
+
+    On a GPU the latter would end in a device-side assertion.
+    """
+    image = prepare(train[0][:1].to(train[1].device))
+    if (found := test[0].shape[1:]) != image.shape[1:]:
+        raise InputError(f"test: images {tuple(found)}; should be {tuple(image.shape[1:])}, as those of train")
     with torch.inference_mode():
-        outputs = net.eval()(prepare(train[0][:1].to(train[1].device)))
+        outputs = net.eval()(image)
     for name, (_, targets) in (("train", train), ("test", test)):
         lowest, highest = targets.min().item(), targets.max().item()
         if outputs.shape[1:-1] != targets.shape[1:] or lowest < 0 or highest >= outputs.shape[-1]:

@@ -28,6 +28,7 @@ from dcl.experiments.preprocessing import prepare, read_picture, resampling
 from dcl.experiments.registry import MODELS, check_model, make_network
 from dcl.experiments.run import Run, refuse_other, run_one
 from dcl.experiments.run_file import read_record, read_records, status_of
+from dcl.models.builder import MAX_PARAMETERS
 from dcl.reporting.statistics import holm, mean_and_std, paired_difference, sharing_sources
 from dcl.reporting.table import (
     COLUMNS,
@@ -97,6 +98,14 @@ def test_an_unknown_dataset_is_named(name: str, message: str) -> None:
         open_dataset(name)
 
 
+def test_a_folder_is_found_from_another_working_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker of a cluster has one."""
+    monkeypatch.chdir(folder.parent)
+    data = open_dataset(f"./{folder.name}")
+    monkeypatch.chdir(folder)
+    assert len(data.load("test", "number", torch.device("cpu"))[0]) == 100
+
+
 def test_a_seed_that_a_built_folder_does_not_have_is_refused(folder: Path) -> None:
     assert open_dataset(str(folder), seed=0) == open_dataset(str(folder))
     with pytest.raises(InputError, match="of data seed 0, not 7"):
@@ -122,6 +131,13 @@ def test_a_folder_of_another_size_is_not_taken_for_the_bundled_one(folder: Path)
 def test_an_unknown_model_is_named(model: str, meant: str) -> None:
     with pytest.raises(InputError, match=rf"no model '{model}'; .*{meant}"):
         check_model(model)
+
+
+def test_a_network_of_one_layer_is_a_model() -> None:
+    for text in ("OUT", "OUT[2x10]"):
+        assert make_network(text, 10, 1)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    with pytest.raises(InputError, match="found the end, expected '@'"):
+        check_model("C5")
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -394,6 +410,28 @@ def test_an_interval_is_finite_and_turns_with_the_order(seeds: int, images: int,
     assert (same.mean, same.low, same.high) == (0, 0, 0)
 
 
+@settings(deadline=None, max_examples=30)  # scipy's first import counts
+@given(seeds=st.integers(2, 4), images=st.integers(4, 40), seed=st.integers(0, 99))
+def test_seeds_that_misread_different_images_are_not_certain(seeds: int, images: int, seed: int) -> None:
+    """As many more mistakes in each seed, of other images: all variance is interaction, and it does not vanish."""
+    place = np.random.default_rng(seed).permutation(images)[:seeds]
+    model, base = np.zeros((2, seeds, images), np.bool_)
+    model[np.arange(seeds), place] = True
+    found = paired_difference(model, base)
+    expected = (100 / images) / seeds**0.5  # as if the seeds x images cells were independent
+    assert found.low < 0 < found.high
+    assert found.p_value > 0.05
+    assert found.high - found.mean >= 1.9 * expected * ((images - 1) / images) ** 0.5
+
+
+def test_one_image_says_nothing_and_other_shapes_are_refused() -> None:
+    one, none = np.ones((2, 1), np.bool_), np.zeros((2, 1), np.bool_)
+    found = paired_difference(one, none)
+    assert (found.mean, found.low, found.high, found.p_value) == (100, -100, 100, 1)
+    with pytest.raises(InputError, match=r"model \(1, 5\), baseline \(3, 5\)"):
+        paired_difference(np.ones((1, 5), np.bool_), np.ones((3, 5), np.bool_))
+
+
 def a_record(model: str, seed: int, wrong: list[int], dataset: str = "MNIST-III-10", split: str = "test") -> dict:
     """What `summarise` reads of a run of the protocol that is wrong about these of 1,000 groups of ten images."""
     return {
@@ -562,9 +600,11 @@ def test_a_datasets_own_image_is_taken_as_it_is(data: Dataset) -> None:
 def test_what_is_no_picture_or_blank_gets_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     Image.new("L", (50, 50), 200).save(tmp_path / "blank.png")
+    Image.new("L", (28, 28), 0).save(tmp_path / "black.png")
     for name, message in (
         ("text.png", "cannot be read"),
         ("blank.png", "nothing stands out"),
+        ("black.png", "nothing stands out"),
         ("no.png", "No such file"),
     ):
         with pytest.raises(InputError, match=message) as caught:
@@ -775,6 +815,14 @@ def test_a_run_that_contradicts_itself_is_named(tmp_path, change, words):
     with pytest.raises(BuildError, match=words) as caught:
         read_record(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_run_of_the_largest_network_can_be_read(tmp_path):
+    stored = Path(__file__).parents[3] / "results" / "first" / "MNIST-II-01" / "A2-0.json"
+    record = json.loads(stored.read_text()) | {"parameters": MAX_PARAMETERS}
+    path = tmp_path / "A2-0.json"
+    path.write_text(json.dumps(record))
+    assert read_record(path)["parameters"] == MAX_PARAMETERS
 
 
 def test_runs_on_other_images_do_not_share_a_table(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import io
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from PIL import Image
 
 from dcl import lenet
 from dcl.experiments.inference import Trained, images_of_test
+from dcl.experiments.registry import MODELS
 from dcl.experiments.run_file import read_record
 from dcl.models.fusion import DCLLinear
 from dcl.reporting.figures import Responses, agreeing, branch_filters, draw_curves, loss_curves, mean_responses
 from dcl.training.device_data import Normalisation
 from mnistcompose import ComposedDigits, InputError, load_spec
-from mnistcompose.cli import cli
+from mnistcompose.cli import cli, main
 from mnistcompose.digits.bank import load_digits
 
 STORED = Path(__file__).parents[3] / "results" / "first"
@@ -38,7 +40,15 @@ def test_filters_are_read_from_the_notation():
     wide = renamed(a2, "C5@20-MP2S2-C5@50-MP2S2-FC500[2x400]-D0.5-OUT")
     three = renamed(a2, "C5@20-MP2S2-C5@50-MP2S2-FC500[3x25S]-D0.5-OUT")
     oracle = next(r for r in records("MNIST-III-10") if r["determined_by"]["model"] == "oracle")
-    rows = branch_filters([oracle, a2, baseline, wide, three])
+    others = [
+        renamed(baseline, text)
+        for text in (
+            "C5@20-MP2S2-FC500-OUT",
+            "C5@20-MP2S2-C5@50-MP2S2-FC500-D0.5-OUT[2x200]",
+            "C5@20-MP2S2-C5@50-MP2S2-FC400-D0.5-OUT",
+        )
+    ]
+    rows = branch_filters([oracle, a2, baseline, wide, three, *others])
     assert [(row[0], row[3]) for row in rows] == [(0, 1), (100, 1), (400, 1)]
     assert rows[0][1] == baseline["error_percent"]
     with pytest.raises(InputError, match="FC500"):
@@ -92,6 +102,20 @@ def test_filters_that_never_fire_do_not_count():
     found = made([68, 12, 34], [(6, 8), (1, 9), (3, 4)])
     found.fused[:, 2] = 0.5
     assert agreeing(found)[0] == 0.5
+    found.fused[:, 1] = 0.5
+    with pytest.raises(InputError, match="1 fused filters fire; should be at least 2"):
+        agreeing(found)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_branches_may_share_the_positions_in_any_order(order):
+    fused, branches = np.zeros((1000, 2)), np.zeros((3, 3, 10, 2))
+    for k, number in enumerate((123, 457)):
+        fused[number, k] = 1
+        digits = [int(digit) for digit in str(number)]
+        for branch, position in enumerate(order):
+            branches[branch, :, digits[position], k] = 1
+    assert agreeing(Responses(fused, branches)) == (1, 0)
 
 
 @pytest.mark.parametrize("number", ["2", "4"])
@@ -149,3 +173,21 @@ def test_losses_are_drawn_of_one_run_a_model():
     rows = [("x", model, seed, epoch, 1 / epoch, 1.0, 5.0) for model in "ab" for seed in (1, 0) for epoch in (1, 2, 3)]
     lines = draw_curves(rows).axes[0].lines
     assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3]] * 4
+
+
+def test_every_model_is_drawn_in_a_colour_of_its_own(tmp_path):
+    rows = [("x", model, place, epoch, 1.0, 1.0, 5.0) for place, model in enumerate(MODELS) for epoch in (1, 2)]
+    lines = draw_curves(rows).axes[0].lines  # no two models have a seed in common
+    assert len(lines) == 2 * len(MODELS)
+    assert len({line.get_color() for line in lines}) == len(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--filters", "0"], "0 is not in the range"), (["-o", "."], "should end in a name")]
+)
+def test_a_mistake_in_an_option_is_told(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(["figure", "2", *options])
+    assert message in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """The report: its numbers, its page in a real browser, its Markdown; TensorBoard's events."""
 
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -12,12 +13,13 @@ import torch
 from browser import console, open_browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dcl.experiments.inference import load_trained, weigh
 from dcl.experiments.run_file import read_records
 from dcl.reporting.charts import BOTTOM, LEFT, RIGHT, TOP, Dot, Line, Scale, dot_chart, line_chart, scale_over, ticks
 from dcl.reporting.html import as_html, as_markdown, in_markdown
-from dcl.reporting.misreadings import digit_confusions, find_truth, position_errors, worst_numbers
+from dcl.reporting.misreadings import _pictures, digit_confusions, find_truth, position_errors, worst_numbers
 from dcl.reporting.report import PLACES, make_report
 from dcl.reporting.table import COLUMNS, summarise
 from dcl.training import loop
@@ -126,6 +128,21 @@ def test_positions_digits_and_numbers_are_counted(runs):
         assert each.errors[0] == pytest.approx(100 * (answers[:, mine] != int(each.number)).mean())
         for number, times in each.read_as:
             assert times == (answers[:, mine] == int(number)).sum()
+
+
+@pytest.mark.parametrize("name", ["MNIST-II-05", "MNIST-colour"])
+def test_pictures_are_the_images_in_their_colours(name):
+    layout = load_spec(name)
+    run = changed(made(NUMBERS, NUMBERS), dataset=name, spec=layout.digest)["determined_by"]
+    truth = find_truth(run, {layout.digest: layout}, None)
+    for place, picture in zip((3, 8), _pictures([3, 8], [[], []], truth), strict=True):
+        with Image.open(io.BytesIO(picture.png)) as shown:
+            pixels = np.asarray(shown)
+        expected, number = ComposedDigits(layout, "test", length=300)[place]
+        channels, *sides = expected.shape
+        assert np.array_equal(pixels.reshape(*sides, channels).transpose(2, 0, 1), expected)
+        assert int(picture.number) == number
+    assert truth.images([]).shape == (0, *expected.shape)
 
 
 def test_a_run_that_contradicts_the_images_is_refused():

@@ -396,6 +396,20 @@ def test_only_the_batch_leaves_for_the_device() -> None:
     assert (images.device.type, targets.device.type) == ("cpu", "meta")
     assert to_tensors(TRAIN, meta)[0].device.type == "meta"
 
+    class Source:
+        def as_tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+            return TRAIN[0].to(device), TRAIN[1].to(device)
+
+    images, targets = to_tensors(Source(), meta, data_on_device=False)
+    assert (images.device.type, targets.device.type) == ("cpu", "meta")
+
+
+def test_test_images_of_another_shape_are_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "train_step", None)
+    images, targets = TEST
+    with pytest.raises(InputError, match=r"test: images \(1, 14, 28\); should be \(1, 28, 28\)"):
+        fit(a_net(), TRAIN, (images[:, :, ::2], targets), epochs=1, device="cpu", recipe=SMALL)
+
 
 def test_a_network_of_positions_is_its_classifiers_trained_apart() -> None:
     class Both(nn.Module):
@@ -503,6 +517,15 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="'cuda' is not available"):
             resolve_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    assert resolve_device("cuda") == torch.device("cuda")
+    with pytest.raises(InputError, match="'cuda:2' is not available; the last one is cuda:1"):
+        resolve_device("cuda:2")
 
 
 @given(data=st.data())
