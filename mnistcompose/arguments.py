@@ -25,7 +25,13 @@ def here(path: str | os.PathLike[str]) -> Path:
     InputError
         It is empty, a URL, or the home of an unknown user.
     """
-    if not (text := os.fspath(path)):
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise InputError(f"{path!r}: should be a path") from None
+    if not isinstance(text, str):
+        raise InputError(f"{path!r}: should be text, not bytes")
+    if not text:
         raise InputError("'': an empty path; give a file or folder; '.' is the current folder")
     if "://" in text:
         raise InputError(f"{text}: a URL; give a file or folder of this machine")

@@ -60,15 +60,15 @@ def is_build_of(root: Path, identity: dict[str, Any]) -> bool:
 
 
 def check_ours(root: Path, identity: dict[str, Any]) -> None:
-    """Stop if another build has begun in the store meanwhile; there is no lock there. A local folder has one.
+    """Stop if another build has begun in the folder meanwhile.
+
+    A store has no lock, and a task on a cluster may outlive the lock of a local folder.
 
     Raises
     ------
     BuildError
         `build.json` is another build's.
     """
-    if is_local(root):
-        return
     if difference := _difference(_read_build(root / BUILD), identity):
         raise BuildError(f"{root / BUILD}: another build has begun there meanwhile: {difference}; give each a folder")
 
@@ -114,11 +114,14 @@ def _short(value: Any) -> str:
 
 
 def check_space(root: Path, config: BuildConfig) -> None:
-    """Reject a dataset that the disk cannot hold, less the existing shards; gzip leaves at least a quarter."""
+    """Reject a dataset that does not fit on the disk.
+
+    Existing shards count as free space. A gzip dataset is assumed to take a quarter of its uncompressed size.
+    """
     if not is_local(root):
         return
     packed = 4 if config.compression == "gzip" else 1
-    size = sum(config.counts.values()) * config.schema.sample_bytes // packed
+    size = sum(config.counts.values()) * config.form.sample_bytes // packed
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     with failing("use", place):
         there = sum(path.stat().st_size for path in root.glob("*.h5")) if root.exists() else 0

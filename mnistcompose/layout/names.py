@@ -1,5 +1,6 @@
 """Layouts by name or path: the bundled ones, and files."""
 
+import os
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -64,8 +65,10 @@ def read_source(name_or_path: str | Path) -> tuple[bytes, str]:
     text = str(name_or_path)
     if text in bundled_names():
         return (folder_of(text) / f"{text}.yaml").read_bytes(), f"{text}.yaml"
+    if "\n" in text:
+        raise InputError(f"{text.partition(chr(10))[0]!r}...: is a text; give the name or the path of a layout")
     path = here(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or path.exists():
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1 or os.path.lexists(path):
         return _read(path), text
     known = {name.upper(): name for name in bundled_names()}
     close = get_close_matches(text.upper(), known, n=1, cutoff=0.5)

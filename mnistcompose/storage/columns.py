@@ -42,7 +42,7 @@ class Column:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        """Read samples: an index, slice, several indices or a mask; after a comma, indices within each sample.
+        """Read samples: an index, a slice, several indices, a mask or `...`; after a comma, as NumPy's indices go on.
 
         Raises
         ------
@@ -53,12 +53,15 @@ class Column:
         BuildError
             A file is missing or damaged.
         """
-        first, *rest = index if isinstance(index, tuple) else (index,)
+        index = index if isinstance(index, tuple) else (index,)
+        first, *rest = (slice(None), *index) if not index or index[0] is ... else index
         places = positions(first, len(self))
         found = self._shards.gather(places.reshape(-1), (self.name,))[self.name]
-        if places.ndim == 0:
-            return found[(0, *rest)]
-        return found[(slice(None), *rest)]
+        if not rest:
+            return found if places.ndim else found[0]
+        if isinstance(first, slice):
+            return found[(slice(None), *rest)]
+        return found[(np.arange(len(found)).reshape(places.shape), *rest)]  # several lists of indices go together
 
     def __iter__(self) -> Iterator[Any]:
         for number in range(len(self._shards)):
@@ -103,9 +106,9 @@ class ArraySource:
     root
         The dataset's folder, or a URL that fsspec knows.
     split
-        'train' or 'test'.
+        'train' or 'test'; 'test_unseen', if the layout holds numbers out.
     columns
-        What a sample holds; names as in `arrays`.
+        What a sample holds: one name or several, as in `arrays`.
     verify
         Check the SHA-256 of all files first.
 
@@ -121,11 +124,11 @@ class ArraySource:
         self,
         root: str | Path,
         split: SplitName,
-        columns: Iterable[str] = ("images", "labels"),
+        columns: str | Iterable[str] = ("images", "labels"),
         *,
         verify: bool = True,
     ) -> None:
-        self.columns = tuple(columns)
+        self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
         self._shards = _opened(root, split, self.columns, verify)
         self._text = f"ArraySource({str(root)!r}, {split!r}, {self.columns})"
 

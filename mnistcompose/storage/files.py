@@ -87,7 +87,7 @@ def write_output(path: Path, content: bytes) -> None:
 def create_file(path: Path, content: bytes) -> None:
     """Write a small file unless there is one of that name.
 
-    Of two writers at once, a store that knows conditional writes takes one; in others, the later one replaces it.
+    If two processes write at once, a store with conditional writes keeps the first file, and other stores the last.
 
     Raises
     ------

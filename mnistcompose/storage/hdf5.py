@@ -1,7 +1,7 @@
 """HDF5 shards, encoded in memory and read back, and the virtual file that joins those of a split.
 
-HDF5 holds one lock for the whole process, so a shard is made in memory and written in one go. It is hashed before HDF5
-opens it, since HDF5 can crash on a damaged file.
+HDF5 holds one lock for the whole process, so a shard is made in memory and written in one go. When it is read whole,
+it is hashed before HDF5 opens it, since HDF5 can crash on a damaged file.
 """
 
 import hashlib

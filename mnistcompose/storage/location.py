@@ -27,8 +27,10 @@ def locate(where: str | Path) -> Path:
         The URL's scheme is unknown, its package is not installed, the archive that it names is missing, or a file's URL
         names another machine.
     """
+    if hasattr(where, "fs") and not isinstance(where, Path):
+        return cast(Path, where)  # a UPath
     if not isinstance(where, str) or "://" not in where:
-        return here(where) if isinstance(where, str | Path) else where
+        return here(where)
     scheme, _, rest = where.partition("://")
     if scheme.lower() == "file":
         host, slash, place = rest.partition("/")

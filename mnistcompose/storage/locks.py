@@ -15,7 +15,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from ..errors import BuildError
 from .files import failing
 
-PATIENCE = 5.0  # seconds of a wait that need no word
+PATIENCE = 5.0  # seconds; a shorter wait is not reported
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # NFS without lockd, Lustre, FUSE
 _OWN = {"mnistcompose", "dcl", "contextlib"}  # whose lines tell a user nothing
 SOFT = ".soft"  # added to the name where the file system has no locks

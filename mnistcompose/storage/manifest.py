@@ -8,14 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..caches import cache_folder
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import bundled_names
 from ..quantities import counted, listed
-from .digests import check_digest, split_digest
-from .files import failing, write_file
-from .location import is_local
+from .digests import split_digest
+from .files import failing
 from .schema import (
     BLOCK,
     FORMAT,
@@ -31,28 +29,6 @@ from .schema import (
 )
 
 MANIFEST = "manifest.json"
-
-
-def local_copy(root: Path, entry: "FileEntry") -> Path:
-    """A dataset's file on this machine: the file itself, or a copy that is fetched once and named by its hash.
-
-    Raises
-    ------
-    BuildError
-        The file cannot be fetched, or does not have the SHA-256 in the manifest.
-    """
-    path = root / entry.name
-    if is_local(root):
-        return path
-    copy = cache_folder("shards") / f"{entry.sha256}.h5"
-    if not copy.is_file() or copy.stat().st_size != entry.bytes:
-        with failing("read", path):
-            content = path.read_bytes()
-        check_digest(path, hashlib.sha256(content).hexdigest(), entry.sha256)
-        with failing("write", copy):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-        write_file(copy, content)
-    return copy
 
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -162,7 +138,7 @@ class Manifest(_Entry):
     def form(self) -> SampleSchema:
         """What the samples look like."""
         layout = self.layout
-        return SampleSchema(len(layout.slots), layout.output.shape, self.masks, layout.has_label_noise)
+        return SampleSchema.of(layout, self.masks)
 
     def promise(self, shard: ShardEntry) -> Promise:
         """What one of the shards must hold."""

@@ -4,6 +4,7 @@ A mapped file holds a descriptor, of which a process often has 1,024, and a prog
 shards that were used last stay open, whichever dataset they belong to.
 """
 
+import hashlib
 import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
+from ..caches import cache_folder
 from ..errors import BuildError, InputError
 from ..forking import ThreadLock
 from .digests import check_digest, file_digest
-from .files import failing
+from .files import failing, write_file
 from .hdf5 import inspect, opened, read_shard
-from .manifest import Manifest, ShardEntry, local_copy
+from .location import is_local
+from .manifest import FileEntry, Manifest, ShardEntry
 from .schema import Promise, SampleSchema, SplitName, column_type
 
 _MAPPED = 512  # files that are mapped at once, or half of the process's descriptors if these are fewer
@@ -96,7 +99,7 @@ class OpenShards:
             As above.
         """
         entry = self._entries[number]
-        path, promise = local_copy(self._root, entry), self._manifest.promise(entry)
+        path, promise = _local_copy(self._root, entry), self._manifest.promise(entry)
         if not self._compressed:
             return _map(path, promise, self._names)
         shard = read_shard(path, entry.sha256, promise)
@@ -115,7 +118,10 @@ class OpenShards:
                 pass
 
     def _check(self, entry: ShardEntry) -> None:
-        path = local_copy(self._root, entry)
+        path = _local_copy(self._root, entry)
+        if not is_local(self._root) and file_digest(path) != entry.sha256:
+            path.unlink(missing_ok=True)  # the copy is damaged, not the file
+            path = _local_copy(self._root, entry)
         check_digest(self._root / entry.name, file_digest(path), entry.sha256)
         with opened(path) as file:
             inspect(file, self._root / entry.name, self._manifest.promise(entry))
@@ -132,6 +138,8 @@ class OpenShards:
             arrays = self[int(numbers[first])]
             for name, into in found.items():
                 arrays[name].take(rows[first:end], 0, into[first:end], "clip")  # other modes buffer the output
+        if (positions[1:] >= positions[:-1]).all():
+            return found  # in order already
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return {name: array.take(back, 0) for name, array in found.items()}
@@ -184,3 +192,25 @@ def _map(path: Path, promise: Promise, names: Sequence[str]) -> Arrays:
             mapped: NDArray[Any] = np.ndarray(column.shape, column.dtype, buffer=memory, offset=offset)
             arrays[name] = mapped if mapped.flags.aligned else mapped.copy()  # each `take` would copy all of it
     return arrays
+
+
+def _local_copy(root: Path, entry: FileEntry) -> Path:
+    """A dataset's file on this machine: the file itself, or a copy that is fetched once and named by its hash.
+
+    Raises
+    ------
+    BuildError
+        The file cannot be fetched, or does not have the SHA-256 in the manifest.
+    """
+    path = root / entry.name
+    if is_local(root):
+        return path
+    copy = cache_folder("shards") / f"{entry.sha256}.h5"
+    if not copy.is_file() or copy.stat().st_size != entry.bytes:
+        with failing("read", path):
+            content = path.read_bytes()
+        check_digest(path, hashlib.sha256(content).hexdigest(), entry.sha256)
+        with failing("write", copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+        write_file(copy, content)
+    return copy

@@ -58,6 +58,11 @@ class SampleSchema:
     masks: bool = False
     labels_clean: bool = False
 
+    @staticmethod
+    def of(layout: LayoutSpec, masks: bool = False) -> "SampleSchema":
+        """Of a layout's samples."""
+        return SampleSchema(len(layout.slots), layout.output.shape, masks, layout.has_label_noise)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of a shard's arrays."""

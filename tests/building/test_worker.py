@@ -27,7 +27,9 @@ def test_a_config_is_of_data_seed_0_unless_told():
 
 
 def task(folder: Path) -> Task:
-    return Task(make_config(SPEC, train=1000, test=0), "train", 0, 1000, folder, "train-00000-of-00001.h5")
+    config = make_config(SPEC, train=1000, test=0)
+    prepare(folder, config.identity, force=False)
+    return Task(config, "train", 0, 1000, folder, "train-00000-of-00001.h5")
 
 
 def test_a_worker_with_other_digits_writes_nothing(tmp_path: Path):
@@ -35,7 +37,16 @@ def test_a_worker_with_other_digits_writes_nothing(tmp_path: Path):
     other = replace(sound, config=replace(sound.config, digits_digest="0" * 64))
     with pytest.raises(BuildError, match="bundled MNIST: the digit files here are not those of the build"):
         make_shard(other)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+
+
+def test_a_late_task_does_not_write_into_another_build(tmp_path: Path):
+    """A worker of a cluster may finish its task after Ctrl-C, when the folder is another dataset's."""
+    late = task(tmp_path)
+    prepare(tmp_path, make_config(SPEC, seed=1, train=1000, test=0).identity, force=True)
+    with pytest.raises(BuildError, match="another build has begun there meanwhile: seed is 1 there, and 0"):
+        make_shard(late)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
 
 
 def test_a_shard_is_what_its_task_promises(tmp_path: Path):
@@ -116,7 +127,7 @@ def test_a_folder_is_marked_until_all_else_of_the_old_dataset_is_removed(tmp_pat
 @pytest.mark.parametrize(("compression", "packed"), [("none", 1), ("gzip", 4)])
 def test_a_build_needs_the_space_of_its_images(tmp_path: Path, monkeypatch, compression, packed):
     config = make_config(SPEC, train=1000, test=0, compression=compression)
-    needed = 1000 * config.schema.sample_bytes // packed
+    needed = 1000 * config.form.sample_bytes // packed
     for free in (needed, needed - 1):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         if free < needed:

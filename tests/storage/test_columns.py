@@ -34,7 +34,8 @@ def truth(root: Path) -> dict[str, NDArray[Any]]:
 
 
 def test_a_source_says_what_it_is(root: Path) -> None:
-    assert repr(ArraySource(root, "test", ["labels"])) == f"ArraySource({str(root)!r}, 'test', ('labels',))"
+    for columns in (["labels"], "labels"):
+        assert repr(ArraySource(root, "test", columns)) == f"ArraySource({str(root)!r}, 'test', ('labels',))"
 
 
 def test_every_column_is_there_as_it_is_stored(root: Path, truth: dict[str, NDArray[Any]]) -> None:
@@ -68,8 +69,21 @@ def test_an_index_is_numpys(root: Path, truth: dict[str, NDArray[Any]], rows: li
         for name, found in source[index].items():
             assert np.array_equal(found, truth[name][picked])
             assert np.asarray(found).dtype == truth[name].dtype
-    assert np.array_equal(columns["box"][3, 1], truth["box"][3, 1])
-    assert np.array_equal(columns["box"][:50, :, 2:], truth["box"][:50, :, 2:])
+    slots = np.arange(len(rows)) % 2
+    for index in (
+        (3, 1),
+        (slice(50), slice(None), slice(2, None)),
+        (rows, slots) if rows else (slice(0),),
+        (rows, slots, 2) if rows else (0, ..., 1),
+        (rows, slice(None), 3) if rows else (),
+        (mask, ..., 0),
+        (mask, 1),
+        (slice(3, 9), [1, 0]),
+        (..., 0),
+        ...,
+        (),
+    ):
+        assert np.array_equal(columns["box"][index], truth["box"][index]), index
 
 
 def test_what_is_read_belongs_to_the_caller(root: Path, truth: dict[str, NDArray[Any]]) -> None:

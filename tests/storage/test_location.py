@@ -1,3 +1,4 @@
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from clusters import Cluster
 
-from mnistcompose import BuildError, InputError, ShardedDigits, build, export, load_digits, load_spec, verify
+from mnistcompose import BuildError, InputError, ShardedDigits, arrays, build, export, load_digits, load_spec, verify
 from mnistcompose.building import build as builder
 from mnistcompose.building import folder, notes
 from mnistcompose.building.cluster import cluster
@@ -278,15 +279,16 @@ def test_a_cache_that_cannot_be_written_is_named(url, cache):
         late[3500]
 
 
-def test_a_cached_file_that_was_damaged_is_noticed(url, cache):
+def test_a_cached_file_that_was_damaged_is_fetched_again(url, cache):
     build(SPEC, url, shard_size=1000, **COUNTS)
     ShardedDigits(url, "train")
     victim = next(cache.iterdir())
-    content = bytearray(victim.read_bytes())
+    sound = victim.read_bytes()
+    content = bytearray(sound)
     content[5000] ^= 1
     victim.write_bytes(content)
-    with pytest.raises(BuildError, match="damaged"):
-        ShardedDigits(url, "train")
+    ShardedDigits(url, "train")
+    assert victim.read_bytes() == sound
 
 
 def test_a_cluster_writes_to_a_store(store, here, tmp_path):
@@ -320,6 +322,22 @@ def test_urls_that_cannot_be_read(where, message):
 def test_what_can_only_be_read_is_no_place_for_a_build(url):
     with pytest.raises(InputError, match=r"http[^\n]+ can only be read; give a folder[^\n]+\Z"):
         build(SPEC, url, **COUNTS)
+
+
+@pytest.mark.parametrize("where", [None, 3, b"x"])
+def test_what_is_no_path_is_refused(where):
+    for door in (lambda: verify(where), lambda: build(SPEC, where, **COUNTS), lambda: arrays(where, "train")):
+        with pytest.raises(InputError, match=re.escape(repr(where))):
+            door()
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path):
+    with pytest.raises(BuildError, match="File name too long"):
+        verify(tmp_path / ("x" * 300))
+    with pytest.raises(InputError, match="neither a bundled dataset nor an existing file"):
+        load_spec("x" * 300)
+    with pytest.raises(InputError, match=r"'name: x'\.\.\.: is a text"):
+        load_spec("name: x\nslots: [{center: [0, 0]}]")
 
 
 def test_the_home_is_found_wherever_a_path_is_taken(tmp_path, monkeypatch):
