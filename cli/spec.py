@@ -101,7 +101,7 @@ def digest(
     workers: int | None,
 ) -> None:
     """Print the digests of datasets as JSON: make the images of the layouts NAMES in memory, and hash them."""
-    from mnistcompose.building.verify import make_digests
+    from mnistcompose.building.digests import make_digests
     from mnistcompose.layout.names import load_spec, spec_names
     from mnistcompose.storage.schema import FORMAT
 

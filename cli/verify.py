@@ -59,6 +59,7 @@ def verify(
             rendered = f", {report.rendered:,} rendered again" if report.rendered else ""
             published = ", as published" if report.published else "; no published digests to compare with"
             fine = f"{counted(report.images, 'image')} {'is' if report.images == 1 else 'are'} fine"
-            click.echo(f"{folder}: {fine}{rendered}{published}")
+            drawn = "" if report.drawn else "; random choices not compared: give the digit set (--digits)"
+            click.echo(f"{folder}: {fine}{rendered}{published}{drawn}")
     if not good:
         raise click.exceptions.Exit(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnistcompose import __version__
-from mnistcompose.building.verify import published_digests
+from mnistcompose.building.digests import published_digests
 from mnistcompose.digits.source import Digits
 from mnistcompose.errors import InputError
 from mnistcompose.layout.model import LayoutSpec

@@ -260,7 +260,7 @@ def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manif
     splits: dict[SplitName, SplitEntry] = {}
     for split in config.counts:
         shards = [entry for entry in entries if entry.split == split]
-        content = virtual_bytes(shards, config.schema)
+        content = virtual_bytes(shards, config.form)
         virtual = FileEntry(name=f"{split}.h5", bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         if not is_intact(root, virtual):
             write_file(root / virtual.name, content)

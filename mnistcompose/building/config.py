@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import as_spec
 from ..quantities import human_bytes
-from ..rendering.draws import MAX_INDEX, MAX_SEED, draw
+from ..rendering.draws import MAX_INDEX, MAX_SEED, check_labels, draw
 from ..rendering.number_choice import unseen_count
 from ..storage.schema import BLOCK, FORMAT, MAX_SHARD, MAX_SHARD_BYTES, SPLITS, Compression, SampleSchema, SplitName
 
@@ -36,16 +36,16 @@ class BuildConfig:
         return next(split for split, count in self.counts.items() if count)
 
     @property
-    def schema(self) -> SampleSchema:
+    def form(self) -> SampleSchema:
         """What the samples look like."""
-        return SampleSchema(len(self.spec.slots), self.spec.output.shape, self.masks, self.spec.has_label_noise)
+        return SampleSchema.of(self.spec, self.masks)
 
     @property
     def identity(self) -> dict[str, Any]:
         """Content of `build.json`: builds that differ in any field cannot share a folder."""
         return {
             "format": FORMAT,
-            "spec": self.spec.model_dump(mode="json", exclude_unset=True),  # a slot may override with a default
+            "spec": self.spec.model_dump(mode="json", exclude_unset=True),  # a slot may set a default over `digit`
             "spec_digest": self.spec.digest,
             "digits_digest": self.digits_digest,
             "seed": self.seed,
@@ -102,15 +102,13 @@ def make_config(
         raise InputError(f"compression = {compression!r}: allowed are {' and '.join(get_args(Compression))}")
     source = as_source(digits)
     bank, *_ = [load_digits(split, source) for split, count in zip(SPLITS, (train, test), strict=False) if count]
-    if bank.classes ** len(spec.slots) > 2**63:
-        raise InputError(
-            f"{spec.name}: {len(spec.slots)} slots of {bank.classes} classes make labels of more than 64 bits; "
-            "use fewer slots"
-        )
+    check_labels(len(spec.slots), bank.classes)
     counts = split_counts(spec, seed, bank.classes, train, test)
-    draw(spec, "train", 0, 0, seed, bank)  # reject a layout that does not fit the digits' classes
+    for split, count in counts.items():
+        if count:  # reject a layout that does not fit the split's digits
+            draw(spec, split, 0, 0, seed, load_digits(split, source))
     config = BuildConfig(spec, seed, counts, shard_size, source, bank.digest, bank.classes, compression, masks)
-    sample_bytes = config.schema.sample_bytes
+    sample_bytes = config.form.sample_bytes
     if shard_size * sample_bytes > MAX_SHARD_BYTES:
         most = MAX_SHARD_BYTES // sample_bytes // BLOCK * BLOCK
         raise InputError(

@@ -63,7 +63,11 @@ def _run(
     note: Callable[[ShardEntry], None],
     stopped: Callable[[], bool],
 ) -> None:
-    """Keep a few tasks submitted. When it returns or raises, no task runs, and all finished shards are recorded."""
+    """Keep a few tasks submitted.
+
+    When it returns or raises, all finished shards are recorded, and no task of a local pool runs. A worker of a cluster
+    may still finish its shard.
+    """
     waiting = iter(tasks)
     running: set[Future[ShardEntry]] = set()
     try:

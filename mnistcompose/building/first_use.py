@@ -9,6 +9,7 @@ from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..quantities import shown
+from ..storage.files import failing
 from ..storage.locks import PATIENCE, LockedError, tell_waiting
 from ..storage.manifest import MANIFEST, Manifest, read_manifest
 from .build import build
@@ -44,10 +45,10 @@ def built_on_first_use(
     BuildError
         The dataset could not be built, or its manifest is damaged.
     """
-    if not (root / MANIFEST).is_file():
+    if not _is_there(root):
         begin()
     begun, told = time.monotonic(), False
-    while not (root / MANIFEST).is_file():
+    while not _is_there(root):
         try:
             build(spec, root, seed=seed, digits=digits)
         except LockedError as busy:
@@ -70,3 +71,8 @@ def built_on_first_use(
                 "folder, or move it away"
             )
     return manifest
+
+
+def _is_there(root: Path) -> bool:
+    with failing("read", root):
+        return (root / MANIFEST).is_file()

@@ -72,7 +72,10 @@ def in_order(pool: Executor, function: Callable[[S], T], items: Iterable[S], ahe
 def map_on_threads(
     function: Callable[[S], T], items: Sequence[S], threads: int, each: Callable[[S], None] = lambda _: None
 ) -> list[T]:
-    """Results in the order of the items, `each` of which is told of when its result is there; `interruptible`."""
+    """Apply a function to the items on threads, and return the results in order.
+
+    `each` is called with an item once its result is there. The work is `interruptible`.
+    """
 
     def work(stopped: Callable[[], bool]) -> list[T]:
         results = []

@@ -1,10 +1,7 @@
 """Check a dataset against its manifest, its layout and the published digests."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from random import Random
 
@@ -17,19 +14,19 @@ from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
 from ..layout.names import load_spec
 from ..rendering.draws import ABSENT, draw, numbers
-from ..storage.digests import block_digests, split_digest
+from ..storage.digests import block_digests
+from ..storage.files import failing
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
 from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
-from ..storage.schema import BLOCK, Shard, SplitName
-from .config import make_config
+from ..storage.schema import Shard, SplitName
+from .digests import published_digests
 from .executors import Progress, cores, tell
 from .folder import BUILD, OWN, is_intact
 from .interruptible import map_on_threads
 from .worker import compose_shard, drawn_columns
 
 _RUN = 50  # consecutive samples that are rendered again; divides BLOCK
-_PIECE = 10 * BLOCK  # samples that a thread renders at once
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,10 @@ class VerifyReport:
     problems
         One line per problem, naming the file.
     images, rendered
-        Number of images that were read, and of those rendered again and compared.
+        Number of images that the manifest lists, and of those to be rendered again and compared; a shard that cannot be
+        read counts, too.
+    drawn
+        Whether the random choices were compared, which needs the digit set.
     published
         Whether the digests were compared with published ones.
     digests
@@ -51,9 +51,10 @@ class VerifyReport:
 
     root: Path
     problems: tuple[str, ...]
-    images: int
-    rendered: int
-    published: bool
+    images: int = 0
+    rendered: int = 0
+    drawn: bool = False
+    published: bool = False
     digests: dict[SplitName, str] = field(default_factory=dict)
 
     @property
@@ -92,12 +93,14 @@ def verify(
     root = locate(root)
     workers = at_once(workers, cores())
     rerender = None if rerender is None else whole("rerender", rerender, -1)
-    if (root / BUILD).is_file() and not (root / MANIFEST).is_file():
-        return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",), 0, 0, False)
+    with failing("read", root):
+        unfinished = (root / BUILD).is_file() and not (root / MANIFEST).is_file()
+    if unfinished:
+        return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",))
     try:
         manifest = read_manifest(root)
     except BuildError as error:
-        return VerifyReport(root, (str(error),), 0, 0, False)
+        return VerifyReport(root, (str(error),))
     spec = manifest.layout
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     there = [split for split, entry in manifest.splits.items() if entry.count]
@@ -128,6 +131,7 @@ def verify(
         tuple(problems),
         images=sum(shard.count for shard in shards),
         rendered=rendered,
+        drawn=bool(banks),
         published=bool(published),
         digests={split: entry.digest for split, entry in manifest.splits.items()},
     )
@@ -246,54 +250,3 @@ def _published(manifest: Manifest, spec: LayoutSpec) -> dict[SplitName, str]:
     if not (whole and same and load_digits("train").digest == manifest.digits_digest):
         return {}
     return published_digests()[spec.name]
-
-
-# --- digests --------------------------------------------------------------------------------------------------------
-
-
-@cache
-def published_digests() -> dict[str, dict[SplitName, str]]:
-    """Digests of the bundled datasets' splits, by name: seed 0, the layouts' own counts, the bundled MNIST."""
-    path = files("mnistcompose.specs") / "digests.json"
-    digests: dict[str, dict[SplitName, str]] = json.loads(path.read_text())["digests"] if path.is_file() else {}
-    return digests
-
-
-def make_digests(
-    spec: LayoutSpec | str | Path,
-    *,
-    seed: int = 0,
-    train: int | None = None,
-    test: int | None = None,
-    digits: Digits = None,
-    workers: int | None = None,
-) -> dict[SplitName, str]:
-    """Digest of each split, from images made in memory; equal to that in the manifest of a built dataset.
-
-    Parameters
-    ----------
-    spec, seed, train, test, digits
-        As for `build`.
-    workers
-        Number of threads that make images; None means one per core.
-
-    Raises
-    ------
-    InputError
-        An argument cannot be used.
-    """
-    config = make_config(spec, seed=seed, train=train, test=test, digits=digits, shard_size=BLOCK)
-    workers = at_once(workers, cores())
-
-    def blocks(split: SplitName, count: int) -> list[str]:
-        if not count:
-            return []  # of a digit set that may lack this split
-        bank = load_digits(split, config.digits)
-
-        def piece(start: int) -> tuple[str, ...]:
-            shard = compose_shard(bank, config.spec, split, config.seed, start, min(start + _PIECE, count))
-            return block_digests(shard.images, shard.labels)
-
-        return [block for blocks in map_on_threads(piece, range(0, count, _PIECE), workers) for block in blocks]
-
-    return {split: split_digest(blocks(split, count)) for split, count in config.counts.items()}

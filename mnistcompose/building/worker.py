@@ -38,7 +38,7 @@ class Task:
         """What the shard will hold."""
         config = self.config
         origin = Origin(self.split, config.seed, self.start, config.spec.digest, config.digits_digest, config.classes)
-        return Promise(self.stop - self.start, config.schema, origin)
+        return Promise(self.stop - self.start, config.form, origin)
 
 
 def compose_shard(

@@ -1,9 +1,8 @@
 """Samples that are composed on the fly, of any length."""
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ..arguments import whole
 from ..building.executors import cores
+from ..building.interruptible import in_order
 from ..digits.bank import DigitBank, Split, load_digits
 from ..digits.source import Digits, as_source
 from ..errors import BuildError
@@ -53,7 +53,7 @@ class ComposedDigits(DigitsDataset):
         0 .. 2**63 - 1.
     length
         Number of samples; None means the layout's: for 'fit' that of 'train', for 'validation' that of 'test',
-        for unseen numbers as many of each as 'test' has of the others.
+        for unseen numbers so many that each is as frequent as a number of 'test'.
     transform, target_transform, target
         As for `ShardedDigits`.
     digits
@@ -84,7 +84,7 @@ class ComposedDigits(DigitsDataset):
         check_split(spec, split)
         self._digest = load_digits(split, self._source).digest
         length = whole("length", self._usual_length() if length is None else length, 0, MAX_INDEX)
-        form = SampleSchema(len(spec.slots), spec.output.shape, labels_clean=spec.has_label_noise)
+        form = SampleSchema.of(spec)
         draw(spec, split, 0, 0, self.seed, self._bank)  # reject a layout that does not fit the digits' classes
         super().__init__(length, self._bank.classes, form, transform, target_transform, target)
 
@@ -151,6 +151,9 @@ class ComposedDigits(DigitsDataset):
         """
         batch_size = whole("batch_size", batch_size, 1)
         threads = cores() if threads is None else whole("threads", threads, 1)
+        return self._batches(batch_size, threads)
+
+    def _batches(self, batch_size: int, threads: int) -> Iterator[tuple[Tensor, Tensor]]:
         for columns in self._ahead(batch_size * max(1, _CHUNK // batch_size), threads):
             images = as_batch(columns.images)
             targets = self._as_target(self._targets(columns))
@@ -160,15 +163,13 @@ class ComposedDigits(DigitsDataset):
         return self._ahead(_CHUNK, cores())
 
     def _ahead(self, chunk: int, threads: int) -> Iterator[Columns]:
-        """All samples in order, a few thousand at a time; two pieces per thread are submitted ahead."""
-        starts = iter(range(0, len(self), chunk))
-        with ThreadPoolExecutor(threads) as pool:
+        """All samples in order, a few thousand at a time; two pieces per thread are made ahead."""
 
-            def more(count: int) -> Iterator[Future[Columns]]:
-                for start in islice(starts, count):
-                    yield pool.submit(self._run, start, min(start + chunk, len(self)))
+        def piece(start: int) -> Columns:
+            return self._run(start, min(start + chunk, len(self)))
 
-            waiting = deque(more(2 * threads))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(more(1))
+        with (
+            ThreadPoolExecutor(threads) as pool,
+            closing(in_order(pool, piece, range(0, len(self), chunk), 2 * threads)) as pieces,
+        ):
+            yield from pieces

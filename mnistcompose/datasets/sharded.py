@@ -23,10 +23,10 @@ class ShardedDigits(DigitsDataset):
     """A split of a built dataset, read from its shards.
 
     Files are opened on first use and are not pickled, so the dataset can be used in DataLoader workers that are forked
-    or spawned. A split of up to 256 MB of images is read whole. In a larger one, uncompressed shards are mapped into
-    memory, and together may exceed it; of compressed shards, half a gigabyte is kept decompressed. Both limits are
-    those of the process: any number of datasets, as in a `ConcatDataset`, keep at most 512 files open, or half of what
-    the system allows.
+    or spawned. A split of up to 256 MB of images is read whole, and stays in memory. A larger one is read from its
+    files: uncompressed shards are mapped into memory, and together may exceed it; compressed ones are decompressed. All
+    datasets of a process, as in a `ConcatDataset`, together keep at most half a gigabyte of decompressed shards, and at
+    most 512 open files, or half of what the system allows.
 
     Parameters
     ----------

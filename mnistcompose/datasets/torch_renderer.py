@@ -53,8 +53,8 @@ class DeviceBank:
         return DeviceBank(bank, torch.tensor(crops(bank)[0], device=device), normals.to(device))
 
 
-def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Compose the drawn samples, as `render` does.
+def render_on_device(digits: DeviceBank, spec: LayoutSpec | str | Path, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Compose the drawn samples, as `render` does. `spec` is a layout, or the name or path of one.
 
     Returns
     -------
@@ -69,6 +69,7 @@ def render_on_device(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tupl
         A digit leaves no ink at its size; or the layout does not give grey images of 28 x 28 with all slots, cut to the
         ink: only `render` makes others.
     """
+    spec = as_spec(spec)
     _check_plain(spec)
     with torch.inference_mode(False):  # so that a batch may be changed in place afterwards
         return _render(digits, spec, draws)
@@ -81,6 +82,9 @@ def _check_plain(spec: LayoutSpec) -> None:
 
 def _render(digits: DeviceBank, spec: LayoutSpec, draws: Draws) -> tuple[Tensor, Tensor]:
     device = digits.pixels.device
+    if not len(draws):
+        images = torch.empty((0, 1, SIZE, SIZE), dtype=torch.uint8, device=device)
+        return images, torch.empty((0, draws.source.shape[1], 4), dtype=torch.float32, device=device)
     host = geometry(digits.bank, spec, draws)
     corners = host.low - host.low.min(1, keepdims=True)
     tile_size = host.frame.max((0, 1))  # a tile may extend beyond its digit, with zeros

@@ -20,6 +20,7 @@ from ..layout.names import as_spec, bundled_names
 from ..quantities import number_name
 from ..rendering.draws import ABSENT, MAX_SEED
 from ..storage.columns import arrays
+from ..storage.files import failing
 from ..storage.manifest import MANIFEST, read_manifest
 from ..storage.schema import SplitName
 from .base import Transform
@@ -68,7 +69,8 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
     ----------
     data : uint8 tensor (N, H, W), in colour (N, H, W, 3)
     targets : int64 tensor (N,)
-        The numbers. Samples are read from `data` and `targets`, which may be changed as torchvision's may.
+        The numbers. Samples are read from `data` and, for the target 'number', from `targets`; both may be changed as
+        torchvision's may. The other targets do not follow such a change: select samples with `torch.utils.data.Subset`.
     classes : list of str
         Names of the numbers, such as '007'.
     class_to_idx : dict
@@ -108,7 +110,9 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self._target_types = _checked(target_type)
         self.folder, spec, by_folder = _find(here(root or "."), name)  # torchvision's root may be ""
         seed = whole("seed", seed, 0, MAX_SEED)
-        if not (flag("download", download) or flag("build", build) or (self.folder / MANIFEST).is_file()):
+        with failing("read", self.folder):
+            there = (self.folder / MANIFEST).is_file()
+        if not (flag("download", download) or flag("build", build) or there):
             raise InputError(f"{self.folder}: no dataset; download=True builds it")
         manifest = built_on_first_use(self.folder, spec, seed, digits, any_digits=by_folder and digits is None)
         self._digit_classes = manifest.classes
@@ -146,11 +150,13 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         return image, target
 
     def _target(self, kind: TargetType, index: int) -> Any:
+        if kind == "number":
+            return int(self.targets[index])
+        if len(self.data) != len(self._columns["digits"]):
+            raise InputError(f"target_type {kind!r}: `data` was filtered; use torch.utils.data.Subset instead")
         digits = self._columns["digits"][index]
         present = digits != ABSENT
         match kind:
-            case "number":
-                return int(self.targets[index])
             case "digits":
                 return torch.from_numpy(make_targets("digits", digits[None], self._digit_classes)[0])
             case "multilabel":

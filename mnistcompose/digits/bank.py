@@ -113,6 +113,19 @@ def identity_of(bank: DigitBank) -> Identity | None:
     return _identities.get(bank)
 
 
+def check_split_name(split: Any) -> None:
+    """Check the name of a split.
+
+    Raises
+    ------
+    InputError
+        No dataset has such a split.
+    """
+    if split not in get_args(Split):
+        *others, last = map(repr, get_args(Split))
+        raise InputError(f"no split {split!r}; there are {', '.join(others)} and {last}")
+
+
 def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     """Load the digit images of a split.
 
@@ -133,9 +146,7 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     InputError
         There is no such split, or the files are missing, damaged, or inconsistent.
     """
-    if split not in get_args(Split):
-        *others, last = map(repr, get_args(Split))
-        raise InputError(f"no split {split!r}; there are {', '.join(others)} and {last}")
+    check_split_name(split)
     split = cast(Split, split.removesuffix("_unseen"))
     digits = _load(as_source(folder))
     part: Part = "test" if split == "test" else "train"

@@ -241,9 +241,9 @@ class Labels(_Model):
 class LayoutSpec(_Model):
     """A dataset's layout.
 
-    Slot 0 is the most significant digit. `name`, `description` and the counts do not affect samples, so that 300 images
-    are a prefix of 60,000; all other fields do, `labels` only the labels. Layouts are equal if these four and their
-    canonical forms are.
+    Slot 0 is the most significant digit. `name`, `description` and the counts do not affect samples, so 300 images are
+    a prefix of 60,000. `labels` affects only the labels, and all other fields affect the images. Two layouts are equal
+    if they have the same name, description, counts and canonical form.
     """
 
     name: StrictStr = Field(

@@ -98,7 +98,7 @@ def draw(spec: LayoutSpec | str | Path, split: Split, start: int, stop: int, see
     spec
         A layout, or the name or path of one.
     start, stop
-        0 .. 10**15.
+        0 .. 10**15; `stop` may be one more.
     seed
         0 .. 2**63 - 1.
     bank
@@ -132,6 +132,7 @@ def _interpret(
     """Convert the raw outputs, uint64 (n, slots + 1, 8), to values."""
     check_split(spec, split)
     slots = spec.placed
+    check_labels(len(slots), bank.classes)
     columns = [(words[:, index], slot) for index, slot in enumerate(slots)]
     image = words[:, len(slots)]
     center = [
@@ -172,6 +173,18 @@ def _interpret(
     return _mislabelled(drawn, spec, split, bank, image[:, _LABEL]) if spec.labels.noise_of(split) else drawn
 
 
+def check_labels(slots: int, classes: int) -> None:
+    """Check that the numbers of so many digits fit into a label.
+
+    Raises
+    ------
+    InputError
+        The largest number does not fit into 64 bits.
+    """
+    if classes**slots > 2**63:
+        raise InputError(f"{slots} slots of {classes} classes make labels of more than 64 bits; use fewer slots")
+
+
 def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Numbers int64 (n,) of digits uint8 (n, k), most significant first; 255 is an absent digit and ends a number.
 
@@ -182,10 +195,7 @@ def numbers(digits: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     InputError
         The largest number does not fit into 64 bits.
     """
-    if classes ** digits.shape[1] > 2**63:
-        raise InputError(
-            f"{digits.shape[1]} slots of {classes} classes make labels larger than 64 bits; use fewer slots"
-        )
+    check_labels(digits.shape[1], classes)
     total = np.zeros(len(digits), np.int64)
     for own in digits.T:
         total = np.where(own == ABSENT, total, total * classes + own)

@@ -1,4 +1,4 @@
-"""Which number a sample shows, where a layout has `numbers`; and which numbers are held out, of layout and seed."""
+"""Choose the number that a sample shows, and the numbers that are held out, for layouts with `numbers`."""
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from ..digits.bank import DigitBank, Split
+from ..digits.bank import DigitBank, Split, check_split_name
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..layout.numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberList, Numbers
@@ -62,13 +62,14 @@ class Pool:
 
 
 def check_split(spec: LayoutSpec, split: str) -> None:
-    """Refuse a split of held-out numbers of a layout that holds none out.
+    """Check that a layout has a split.
 
     Raises
     ------
     InputError
-        There is no such split.
+        There is no such split, or the layout holds no numbers out for it.
     """
+    check_split_name(split)
     if split.endswith(_UNSEEN) and not spec.holds_out:
         raise InputError(f"{spec.name}: no split {split!r}: the layout holds no numbers out (numbers.held_out)")
 
@@ -101,7 +102,7 @@ def number_digits(numbers: Integers, slots: int, classes: int) -> Integers:
 
 
 def unseen_count(spec: LayoutSpec, split: Split, seed: int, classes: int, seen: int) -> int:
-    """How many samples of held-out numbers a split has: as many of each as there are in `seen` samples of the others.
+    """Number of samples in a split of held-out numbers: each is as frequent as the others are in `seen` samples.
 
     Parameters
     ----------

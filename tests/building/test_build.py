@@ -31,6 +31,7 @@ from mnistcompose import (
 )
 from mnistcompose.building import folder
 from mnistcompose.building import verify as verification
+from mnistcompose.cli import main
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.reading import parse_spec
 from mnistcompose.storage.digests import block_digests, split_digest
@@ -196,7 +197,7 @@ def write_digits(folder: Path, classes: int, seed: int = 0, images: int = 50) ->
     return folder
 
 
-def test_a_set_of_other_classes_sets_the_label_base(tmp_path: Path):
+def test_a_set_of_other_classes_sets_the_label_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     digits = write_digits(tmp_path / "digits", 12)
     root = tmp_path / "dataset"
     build(SPEC, root, train=500, test=100, digits=digits)
@@ -207,7 +208,10 @@ def test_a_set_of_other_classes_sets_the_label_base(tmp_path: Path):
     assert manifest.classes == 12
     assert "MNIST" not in manifest.license
     assert verify(root, digits=digits, rerender=-1).ok
+    assert [verify(root, digits=each).drawn for each in (digits, None)] == [True, False]
     assert verify(root).ok
+    main(["verify", str(root)])
+    assert "random choices not compared: give the digit set (--digits)" in capsys.readouterr().out
     with pytest.raises(InputError, match="another digit set"):
         verify(root, rerender=1)
     other = write_digits(tmp_path / "other", 12, seed=1)
@@ -227,6 +231,22 @@ def test_labels_of_more_than_64_bits_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="64 bits"):
         build(spec, tmp_path / "none", train=50, test=0, digits=many)
     assert not (tmp_path / "none").exists()
+    with pytest.raises(InputError, match="64 bits"):
+        draw(spec, "train", 0, 1, 0, load_digits("train", many))
+
+
+def test_each_splits_digits_are_checked_before_anything_is_written(tmp_path: Path):
+    """Test images without a 9 cannot be balanced, although training images can."""
+    digits = write_digits(tmp_path / "digits", 10)
+    labels = digits / "t10k-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[8:] = bytes(label % 9 for label in content[8:])
+    labels.write_bytes(content)
+    spec = parse_spec("name: x\nslots: [{center: [0, 0]}]\nnumbers: {weights: balanced}")
+    with pytest.raises(InputError, match="the digit 9 has no image in the test split"):
+        build(spec, tmp_path / "x", train=50, test=20, digits=digits)
+    assert not (tmp_path / "x").exists()
+    assert build(spec, tmp_path / "x", train=50, test=0, digits=digits).made == 1
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mnistcompose import InputError, build, verify
-from mnistcompose.building.verify import make_digests, published_digests
+from mnistcompose.building.digests import make_digests, published_digests
 from mnistcompose.cli import cli
 from mnistcompose.layout.names import bundled_names, load_spec, spec_names
 

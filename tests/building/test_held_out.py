@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mnistcompose import ComposedDigits, InputError, MNISTCompose, ShardedDigits, build, export, load_spec, verify
-from mnistcompose.building.verify import published_digests
+from mnistcompose.building.digests import published_digests
 from mnistcompose.cli import cli
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.names import extra_names

@@ -328,6 +328,7 @@ def test_seed_and_split_give_other_images():
     ("options", "message"),
     [
         ({"split": "tests"}, "no split 'tests'"),
+        ({"split": True}, "no split True"),
         ({"seed": -1}, "seed = -1"),
         ({"seed": 2**63}, "seed = "),
         ({"length": -1}, "length = -1"),
@@ -338,6 +339,12 @@ def test_seed_and_split_give_other_images():
 def test_bad_arguments_are_told(options, message):
     with pytest.raises(InputError, match=message):
         ComposedDigits(SPEC, **{"split": "train", **options})
+
+
+def test_batches_refuse_an_argument_when_they_are_called():
+    for options in ({"batch_size": 0}, {"batch_size": 8, "threads": 0}):
+        with pytest.raises(InputError, match=" = 0"):
+            ComposedDigits(SPEC, "test").batches(**options)
 
 
 @pytest.mark.parametrize("name", ["ShardedDigits", "BlockShuffle"])

@@ -69,6 +69,13 @@ def test_fresh_batches_are_the_split_in_order():
     assert torch.equal(torch.cat([targets for _, targets in batches]), numbers)
 
 
+def test_no_draws_give_no_images(bank):
+    none = draw("MNIST-III-10", "train", 5, 5, 0, bank)
+    images, boxes = render_on_device(DeviceBank.of(bank, "cpu"), "MNIST-III-10", none)
+    assert (images.shape, images.dtype) == ((0, 1, 28, 28), torch.uint8)
+    assert (boxes.shape, boxes.dtype) == ((0, 3, 4), torch.float32)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("batch_size", 0), ("start", -1), ("start", 0.5), ("seed", 2**63), ("split", "all")]
 )

@@ -74,6 +74,13 @@ def test_samples_are_read_from_data_and_targets_as_torchvisions(root, layout):
     data.data, data.targets = data.data[keep], data.targets[keep]
     assert len(data) == int(keep.sum())
     assert max(number for _, number in data) < 50
+    both = mc.MNISTCompose(root, layout, target_type=["number", "digits"])
+    both.data = both.data[keep]
+    with pytest.raises(mc.InputError, match=r"'digits': `data` was filtered; use torch\.utils\.data\.Subset"):
+        both[0]
+    longer = mc.MNISTCompose(root, layout)
+    longer.data, longer.targets = (torch.cat([each, each]) for each in (longer.data, longer.targets))
+    assert longer[len(longer) - 1][1] == int(longer.targets[-1])
 
 
 def test_colour(root):

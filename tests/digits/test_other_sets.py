@@ -19,7 +19,7 @@ from idx_files import PUBLISHED_MD5, digits, idx, mnist_like, write
 
 from mnistcompose import BuildError, DigitBank, DigitSource, InputError, build, draw, load_digits, load_spec, verify
 from mnistcompose.building.config import make_config
-from mnistcompose.building.verify import make_digests
+from mnistcompose.building.digests import make_digests
 from mnistcompose.cli import cli
 from mnistcompose.digits import bank as bank_module
 from mnistcompose.digits.ink import INK, dark_on_light

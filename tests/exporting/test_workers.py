@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mnistcompose import BuildError, InputError, build, export, load_spec, verify
-from mnistcompose.building.verify import make_digests
+from mnistcompose.building.digests import make_digests
 from mnistcompose.exporting import export as exporter
 
 FORMATS = ("idx", "webdataset", "parquet", "png", "npz", "coco")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mnistcompose import load_digits
+from mnistcompose import InputError, load_digits
 from mnistcompose.digits.bank import DigitBank
 from mnistcompose.layout.names import load_spec, spec_names
 from mnistcompose.layout.reading import parse_spec
@@ -41,6 +41,12 @@ def test_a_range_is_the_join_of_its_parts(name, start, first, second, seed):
     parts = draw(spec, "train", start, start + first, seed, BANK), draw(spec, "train", start + first, stop, seed, BANK)
     assert len(whole) == first + second
     assert equal(whole, join(*parts))
+
+
+def test_a_split_that_is_none_is_refused():
+    for split in ("Train", "all", True, None):
+        with pytest.raises(InputError, match=f"no split {split!r}; there are 'train'"):
+            draw("MNIST-III-10", split, 0, 3, 0, BANK)
 
 
 @given(
