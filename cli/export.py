@@ -1,6 +1,7 @@
 """`mnistcompose export`: write a dataset in another format."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     required=True,
     type=click.Choice(["idx", "webdataset", "parquet", "png", "npz", "coco"]),
     help="For torchvision's MNIST (idx) or ImageFolder (png), webdataset, Hugging Face's datasets (parquet), NumPy, or "
-    "pycocotools (a box a digit).",
+    "pycocotools (one box per digit).",
 )
 @click.option("-o", "--out", metavar="DIR", help="Folder to make.  [default: DIR-FORMAT; for a URL, here]")
 @click.option(
@@ -65,7 +66,9 @@ def export(
     if per_tar is not None and kind != "webdataset":
         raise click.UsageError("--per-tar is for --format webdataset")
     total = sum(entry.count for name, entry in read_manifest(folder).splits.items() if not splits or name in splits)
-    target = out if out is not None else f"{folder.absolute() if is_local(folder) else folder.name}-{kind}"
+    target = (
+        out if out is not None else f"{os.path.normpath(folder.absolute()) if is_local(folder) else folder.name}-{kind}"
+    )
     with image_bar(folder.name, total) as advance:
         report = exporter.export(
             folder,

@@ -44,7 +44,7 @@ def _metadata(folder: Path, source: Source, fmt: Format) -> dict[str, Any]:
     licence = (
         {"license": "cc-by-sa-3.0", "source_datasets": ["extended|mnist"]}
         if is_mnist(source)
-        else {"license": "other", "license_name": "of-the-digits", "license_link": "LICENSE"}
+        else {"license": "other", "license_name": "of-the-digits"}
     )
     files = (
         {

@@ -227,6 +227,14 @@ def _check_target(out: Path, force: bool) -> None:
     belonging = marked.get("entries")
     if foreign := next((name for name in names if name not in (belonging or [])), None):
         raise InputError(f"{out}: holds {foreign!r}, which is no part of the export there; move it away first")
+    there = _count(out)
+    if marked.get("files", there) != there:
+        raise InputError(f"{out}: holds {there:,} files, the export there {marked['files']:,}; move yours away first")
+
+
+def _count(folder: Path) -> int:
+    """Number of files in a folder and its subfolders."""
+    return sum(path.is_file() and not is_clutter(path.name) for path in folder.rglob("*"))
 
 
 def _marked(folder: Path) -> dict[str, Any] | None:
@@ -253,6 +261,7 @@ def _mark(folder: Path, source: Source, kind: FormatName) -> None:
             for split in source.splits
         },
         "entries": entries,
+        "files": _count(folder),  # with this one, which has been there from the start
     }
     (folder / EXPORT).write_text(json.dumps(fields, indent=1) + "\n")
 

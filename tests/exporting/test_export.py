@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -198,6 +199,16 @@ def test_what_is_there_is_not_lost(folders, tmp_path):
     with pytest.raises(InputError, match=r"'mine\.txt', which is no part of the export"):
         export(root, out, "coco", force=True)
     (out / "mine.txt").unlink()
+    deep = tmp_path / "png"
+    export(root, deep, "png", splits=("test",))
+    (next(deep.glob("test/*/")) / "mine.csv").write_text("mine")
+    with pytest.raises(InputError, match=r"png: holds [0-9,]+ files, the export there [0-9,]+; move yours away"):
+        export(root, deep, "png", splits=("test",), force=True)
+    assert list(deep.glob("test/*/mine.csv"))
+    next(deep.glob("test/*/mine.csv")).unlink()
+    export(root, deep, "png", splits=("test",), force=True)
+    shutil.rmtree(deep)
+    (tmp_path / "png.export.lock").unlink(missing_ok=True)
     export(root, out, "webdataset", force=True)
     assert not list(out.glob("*.npz"))
     assert {path.name for path in tmp_path.iterdir()} <= {"out", "out.export.lock"}
