@@ -16,7 +16,7 @@ def spec() -> None:
 
 
 @spec.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def list_(as_json: bool) -> None:
     """List the bundled datasets, the paper's first."""
     from mnistcompose.layout.names import bundled_names, load_spec
@@ -36,16 +36,20 @@ def list_(as_json: bool) -> None:
 @click.argument("name", shell_complete=complete_layouts)
 @click.option("--json", "as_json", is_flag=True, help="Print every field, defaults included, as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Print the layout NAME, or the one in the file NAME, as it is written, after checking it."""
+    """Print the layout NAME, or the one in the file NAME, as it is written, after checking it.
+
+    A layout that names a CSV file is printed with the file's content.
+    """
     from mnistcompose.layout.names import folder_of, read_source
-    from mnistcompose.layout.reading import parse_spec
+    from mnistcompose.layout.number_file import names_csv
+    from mnistcompose.layout.reading import dump_spec, parse_spec, read_fields
 
     content, source = read_source(name)
     layout = parse_spec(content, source, folder_of(name))
     if as_json:
         click.echo(json.dumps({**layout.model_dump(mode="json"), "digest": layout.digest}, indent=2))
     else:
-        click.echo(content, nl=False)
+        click.echo(dump_spec(layout) if names_csv(read_fields(content)) else content, nl=False)
 
 
 @spec.command(short_help="Check layout files.")

@@ -104,7 +104,9 @@ class TintByDigit(_Model):
     @model_validator(mode="after")
     def _another(self) -> "TintByDigit":
         if len(set(self.by_digit)) == 1 and {self.agree, self.agree_test} - {1.0, None}:
-            raise ValueError("all colours are the same, so that there is no other one; list at least two, or agree: 1")
+            raise ValueError(
+                "all colours are the same, so a digit cannot have another one; list at least two, or set agree: 1"
+            )
         return self
 
     def agreement(self, split: str) -> float:
@@ -288,7 +290,7 @@ class LayoutSpec(_Model):
         if isinstance(self.numbers, Numbers):
             self._check_numbers(self.numbers)
         if self.holds_out and self.has_label_noise:
-            message = "labels.noise: a wrong label could be a number that is held out; use one of both"
+            message = "labels.noise: a wrong label could be a number that is held out; use only one of the two"
             raise _disagreement(("labels", "noise"), message)
         for index, slot in enumerate(self.placed):
             if slot.tint != WHITE and self.output.channels == 1:

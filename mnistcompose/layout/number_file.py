@@ -1,10 +1,12 @@
 """The CSV files that a layout's `numbers` names: read with the layout, which holds their content afterwards."""
 
 import csv
+import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, TypeGuard
 
+from .numbers import MAX_WEIGHT
 from .problems import FieldPath, LayoutError, Problem, one_line
 from .yaml import MAX_BYTES
 
@@ -28,20 +30,29 @@ def fill_in(data: Any, beside: Traversable | None, source: str, lines: dict[Fiel
     LayoutError
         There is no such file next to the layout, or a row of it cannot be used.
     """
-    numbers = data.get("numbers") if isinstance(data, dict) else None
-    if beside is None or not isinstance(numbers, dict):
+    if beside is None or not names_csv(data):
         return data
-    filled = dict(numbers)
+    filled = dict(data["numbers"])
     for field, read in (("weights", _weights), ("held_out", _held_out)):
-        value = numbers.get(field)
-        if isinstance(value, dict) and value.keys() == {"csv"} and isinstance(value["csv"], str):
+        value = filled.get(field)
+        if _is_csv(value):
             path = ("numbers", field, "csv")
             try:
                 filled[field] = read(list(_rows(beside, value["csv"], "weight" if field == "weights" else "use")))
-            except ValueError as error:
+            except (ValueError, csv.Error) as error:
                 message = f"numbers.{field}.csv = {one_line(repr(value['csv']), 60)}: {error}"
                 raise LayoutError(source, (Problem(path, lines.get(path), message),), data) from None
     return {**data, "numbers": filled}
+
+
+def names_csv(data: Any) -> bool:
+    """Whether a layout's fields, unchecked, name a CSV file."""
+    numbers = data.get("numbers") if isinstance(data, dict) else None
+    return isinstance(numbers, dict) and any(_is_csv(numbers.get(field)) for field in ("weights", "held_out"))
+
+
+def _is_csv(value: Any) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and value.keys() == {"csv"} and isinstance(value["csv"], str)
 
 
 def _rows(beside: Traversable, name: str, column: str) -> Iterator[tuple[int, str, str]]:
@@ -73,14 +84,20 @@ def _weights(rows: list[tuple[int, str, str]]) -> dict[str, Any]:
     for line, number, weight in rows:
         if number in found:
             raise ValueError(f"line {line}: {number} is there twice")
-        if not (weight.isascii() and weight.isdecimal() and len(weight) < 10):
-            raise ValueError(f"line {line}: weight = {one_line(weight, 30)!r}: should be a whole number from 1")
+        if not re.fullmatch("[0-9]{1,9}", number):
+            raise ValueError(f"line {line}: number = {one_line(number, 30)!r}: should be digits, as in 007")
+        if not re.fullmatch("[0-9]{1,7}", weight) or not 1 <= int(weight) <= MAX_WEIGHT:
+            raise ValueError(
+                f"line {line}: weight = {one_line(weight, 30)!r}: should be a whole number from 1 to {MAX_WEIGHT:,}"
+            )
         found[number] = int(weight)
     return {"list": found}
 
 
 def _held_out(rows: list[tuple[int, str, str]]) -> dict[str, Any]:
-    for line, _, use in rows:
+    for line, number, use in rows:
+        if not re.fullmatch("[0-9*]{1,9}", number):
+            raise ValueError(f"line {line}: number = {one_line(number, 30)!r}: should be digits or *, as in 0*7")
         if use not in _USES:
             raise ValueError(
                 f"line {line}: use = {one_line(use, 30)!r}: should be {', '.join(_USES[:-1])} or {_USES[-1]}"

@@ -8,7 +8,23 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..errors import InputError
-from .model import Digit, Fit, Labels, LayoutSpec, Noise, Normal, Output, Slot, TintByDigit, Uniform, Window
+from ..quantities import counted
+from .model import (
+    Digit,
+    Fit,
+    FlipChoice,
+    Labels,
+    LayoutSpec,
+    LengthChoice,
+    Noise,
+    Normal,
+    Output,
+    Slot,
+    TintByDigit,
+    TintChoice,
+    Uniform,
+    Window,
+)
 from .numbers import HeldOutNumbers, HeldOutShare, LongTail, NumberFile, NumberList, Numbers
 
 FieldPath = tuple[str | int, ...]
@@ -54,7 +70,7 @@ _FORMS_AT: dict[str, tuple[type[BaseModel], ...]] = {  # what a mapping there ma
     "digit": (Digit,), "slots": (Slot,), "noise": (Noise,), "size": (Fit,), "output": (Output,), "crop": (Window,),
     "numbers": (Numbers,), "weights": (LongTail, NumberList, NumberFile),
     "held_out": (HeldOutShare, HeldOutNumbers, NumberFile),
-    "labels": (Labels,), "tint": (TintByDigit,),
+    "labels": (Labels,), "tint": (TintChoice, TintByDigit), "flip": (FlipChoice,), "length": (LengthChoice,),
 }  # fmt: skip
 _VARYING_KEYS = ("uniform", "normal", "choice")
 _WORDING = {
@@ -84,7 +100,7 @@ def explain_all(problems: list[Any], data: Any, lines: dict[FieldPath, int]) -> 
         if path not in wholes and (not _lacks_item(problem) or problem is lacking[path])
     ]
     told = [_explain(path, problem, data, lines) for path, problem in deepest[:_TOLD]]
-    more = [Problem((), None, f"and {len(deepest) - _TOLD} more problems")] if len(deepest) > _TOLD else []
+    more = [Problem((), None, f"and {counted(len(deepest) - _TOLD, 'more problem')}")] if len(deepest) > _TOLD else []
     return (*told, *more)
 
 
@@ -124,7 +140,7 @@ def _explain(path: FieldPath, problem: Any, data: Any, lines: dict[FieldPath, in
     last: Any = problem["loc"][-1] if problem["loc"] else ""
     if kind == "extra_forbidden":
         owner = path[:-1]
-        varying = owner[-1:] and any((*owner, key) in lines for key in _VARYING_KEYS)
+        varying = owner[-1:] and owner[-1] not in _FORMS_AT and any((*owner, key) in lines for key in _VARYING_KEYS)
         allowed = _VARYING_KEYS if varying else tuple(_fields_at(owner))
         close = get_close_matches(str(last), allowed, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close and not varying else f"allowed are {', '.join(allowed)}"

@@ -31,9 +31,9 @@ def parse_spec(content: bytes | str, source: str = "<spec>", beside: Traversable
         found = "nothing" if data is None else f"a {type(data).__name__}"
         message = f"a layout is a mapping with the keys name and slots; found {found}"
         raise LayoutError(source, (Problem((), None, message),), data)
-    data = fill_in(data, beside, source, lines)
+    filled = fill_in(data, beside, source, lines)
     try:
-        return LayoutSpec.model_validate(data)
+        return LayoutSpec.model_validate(filled)
     except ValidationError as error:
         raise LayoutError(source, explain_all(error.errors(include_url=False), data, lines), data) from None
 

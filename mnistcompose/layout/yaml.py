@@ -22,8 +22,8 @@ _CORE: list[tuple[str, str, str, Callable[[str], Any]]] = [  # tag, form, first 
     ("null", r"~|null|Null|NULL", "~nN", lambda _: None),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
     ("int", r"[-+]?[0-9]+", "-+0123456789", int),
-    ("int", r"0o[0-7]+", "0", lambda text: int(text[2:], 8)),
-    ("int", r"0x[0-9a-fA-F]+", "0", lambda text: int(text[2:], 16)),
+    ("int", r"0o[0-7]{1,21}", "0", lambda text: int(text[2:], 8)),
+    ("int", r"0x[0-9a-fA-F]{1,16}", "0", lambda text: int(text[2:], 16)),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789", float),
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.", lambda text: float(text.replace(".", ""))),
 ]

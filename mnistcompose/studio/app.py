@@ -247,9 +247,9 @@ def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:
     if draft.target is None:
         return 409, "not saved: no file was named; start the studio with --save FILE"
     try:
-        parse_spec(wanted.text, draft.name, draft.beside)
-    except InputError:
-        return 422, "not saved: the layout has errors; the file is unchanged"
+        parse_spec(wanted.text, draft.name, draft.target.parent)  # where a CSV that it names must be
+    except InputError as error:
+        return 422, f"not saved: {str(error).partition(chr(10))[0]}; the file is unchanged"
     content = wanted.text.encode()
     try:
         if not wanted.replace and read_target(draft.target) != draft.on_disk:

@@ -42,7 +42,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, port: int, token: str, public: Iterable[str]) -> None:
         self._app, self._token, self._public = app, token, frozenset(public)
-        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        names = {"127.0.0.1", "localhost"}
+        self._hosts = {f"{name}:{port}" for name in names} | (names if port == 80 else set())  # browsers omit :80
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it; the headers of either answer are the policy's."""

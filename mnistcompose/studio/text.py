@@ -1,4 +1,4 @@
-"""The YAML text of a layout, changed by a form: comments, order and spelling of all else are kept."""
+"""The YAML text of a layout, changed by a form: comments, order and quotes of all else are kept."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -55,6 +55,7 @@ def _updated(text: str, fields: Mapping[str, Any]) -> str | None:
 def _editor() -> YAML:
     editor = YAML()
     editor.preserve_quotes, editor.width = True, 1 << 20  # no line is wrapped again
+    editor.brace_single_entry_mapping_in_flow_sequence = True
     editor.indent(mapping=2, sequence=4, offset=2)
     return editor
 

@@ -115,6 +115,14 @@ def test_a_csv_of_uses_says_which_numbers_are_held_out(tmp_path):
         ("some.csv", "number,weight\n07\n", "line 2: should have 2 columns, has 1"),
         ("some.csv", "number,weight\n07,1\n07,2\n", "line 3: 07 is there twice"),
         ("some.csv", "number,weight\n07,1.5\n", "line 2: weight = '1.5': should be a whole number from 1"),
+        (
+            "some.csv",
+            "number,weight\n07,1\n08,0\n",
+            "line 3: weight = '0': should be a whole number from 1 to 1,000,000",
+        ),
+        ("some.csv", "number,weight\n07,2000000\n", "line 2: weight = '2000000': should be a whole number from 1"),
+        ("some.csv", "number,weight\n07,1\n1x,1\n", "line 3: number = '1x': should be digits, as in 007"),
+        ("some.csv", "number,weight\n07,1\n" + "1" * 200_000 + ",1\n", "field larger than field limit"),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_told_with_its_line(tmp_path, name, content, message):

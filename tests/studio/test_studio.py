@@ -113,6 +113,9 @@ def test_a_csv_is_read_next_to_the_layout_and_stays_in_the_text(tmp_path):
     assert found["fields"]["numbers"] == {"held_out": {"csv": "some.csv"}}
     changed = samples(client, text, fields={**found["fields"], "composite": "add"})
     assert "held_out: {csv: some.csv}" in changed["text"]
+    wrong = samples(client, text + "composite: nope\n")
+    assert wrong["problems"]
+    assert wrong["fields"]["numbers"] == {"held_out": {"csv": "some.csv"}}
     (problem,) = samples(studio(), text)["problems"]
     assert "a CSV is read next to the file of a layout" in problem["message"]
 
@@ -201,6 +204,19 @@ def test_without_a_named_file_nothing_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert save(studio()).status_code == 409
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_csv_that_is_not_next_to_the_saved_file_is_told(tmp_path):
+    beside, target = tmp_path / "old", tmp_path / "new" / "mine.yaml"
+    for folder in (beside, target.parent):
+        folder.mkdir()
+    (beside / "some.csv").write_text("number,use\n12,test\n")
+    text = TEXT + "numbers:\n  held_out: {csv: some.csv}\n"
+    app = make_app(Draft("mine.yaml", text, beside=beside, target=target), PORT, TOKEN)
+    answer = save(TestClient(app, base_url=HOME), text)
+    assert answer.status_code == 422
+    assert "cannot be read next to the layout" in answer.text
+    assert not target.exists()
 
 
 def test_a_wrong_layout_is_not_saved(tmp_path):

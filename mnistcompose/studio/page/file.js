@@ -16,7 +16,7 @@ const isSaved = () => layout.text === layout.saved;
 export function showState() {
   if (layout.file) say(isSaved() ? "" : "unsaved changes");
   $("save").disabled = !layout.file;
-  const seed = Number($("seed").value);
+  const { seed } = layout;
   $("command").textContent = layout.command
     ? layout.command + (seed ? ` --seed ${seed}` : "")
     : "start the studio with --save FILE";

@@ -1,6 +1,6 @@
 // The layout that is edited. The form changes `fields`, the editor changes `text`; the server makes each from the other.
 
-export const layout = { text: "", fields: {}, saved: "", file: null, command: null };
+export const layout = { text: "", fields: {}, saved: "", file: null, command: null, seed: 0 };
 
 // "edit": the user has changed the layout. "text", "fields": these have to be shown again.
 export const changes = new EventTarget();
@@ -42,8 +42,8 @@ export function writeText(text) {
   edit("text");
 }
 
-export function open({ text, saved, file, command }) {
-  Object.assign(layout, { text, saved, file, command });
+export function open({ text, saved, file, command, seed }) {
+  Object.assign(layout, { text, saved, file, command, seed });
   source = "text";
   announce("text");
 }

@@ -5,7 +5,7 @@ import { $ } from "./dom.js";
 import { showText } from "./editor.js";
 import { say, showState } from "./file.js";
 import { buildForm } from "./form.js";
-import { accept, changes, open, request, version } from "./layout.js";
+import { accept, changes, layout, open, request, version } from "./layout.js";
 import { showProblems } from "./problems.js";
 import { firstSample, showSamples, turn } from "./samples.js";
 import { define } from "./schema.js";
@@ -15,7 +15,7 @@ const ask = oneAtATime(askOnce, () => say("the studio has ended, or does not ans
 
 async function askOnce() {
   const [asked, first] = [version(), firstSample()];
-  const response = await call("samples", { ...request(), seed: Number($("seed").value), first });
+  const response = await call("samples", { ...request(), seed: layout.seed, first });
   if (!response.ok) return say(await response.text(), true);
   const found = await response.json();
   if (asked === version()) {
@@ -40,9 +40,13 @@ changes.addEventListener("text", showText);
 changes.addEventListener("fields", buildForm);
 $("form").addEventListener("submit", (event) => event.preventDefault());
 $("seed").addEventListener("input", () => {
-  const good = /^\d{1,15}$/.test($("seed").value);
+  const text = $("seed").value;
+  const good = /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
   $("seed").setAttribute("aria-invalid", String(!good));
-  if (good) ask();
+  if (good) {
+    layout.seed = Number(text); // an invalid one leaves the last valid one in use
+    ask();
+  }
   showState();
 });
 $("back").addEventListener("click", () => turnAndAsk(-1));
