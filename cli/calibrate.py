@@ -8,7 +8,7 @@ import click
 from mnistcompose.errors import BuildError, InputError
 
 from .grids import pool_of, reports
-from .options import DEVICE, EPOCHS, SEED, WORKERS, out_option, split_list
+from .options import AS_JSON, DEVICE, EPOCHS, SEED, WORKERS, out_option, split_list
 from .train import need_torch, watching
 
 
@@ -23,7 +23,14 @@ from .train import need_torch, watching
     callback=split_list,
     help="Field to scale, as in digit.rotation; repeatable, or with commas.",
 )
-@click.option("--factors", default="0.5,1,1.5", show_default=True, help="Factors of its spread, separated by commas.")
+@click.option(
+    "--factors",
+    multiple=True,
+    default=["0.5", "1", "1.5"],
+    show_default=True,
+    callback=split_list,
+    help="Factor of its spread; repeatable, or with commas.",
+)
 @click.option("--target", type=float, required=True, metavar="PERCENT", help="Target test error.")
 @click.option("--model", default="baseline", show_default=True, help="Model to train: a name or a NOTATION.")
 @EPOCHS
@@ -32,11 +39,11 @@ from .train import need_torch, watching
 @WORKERS
 @DEVICE
 @out_option("results/calibration")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def calibrate(
     layout: str,
     fields: tuple[str, ...],
-    factors: str,
+    factors: tuple[str, ...],
     target: float,
     model: str,
     epochs: int,
@@ -64,9 +71,9 @@ def calibrate(
     check_model(model)
     spec = load_spec(layout)
     try:
-        values = sorted({float(factor) for factor in factors.split(",")})
+        values = sorted({float(factor) for factor in factors})
     except ValueError:
-        raise InputError(f"--factors {factors!r}: should be numbers separated by commas, as in 0.5,1,1.5") from None
+        raise InputError(f"--factors {','.join(factors)}: should be numbers, as in 0.5,1,1.5") from None
     datasets = [in_memory(scaled(spec, fields, factor), data_seed) for factor in values]
     runs = grid(datasets, [model], [seed], epochs=epochs, device=device)
     with watching(None) as show:

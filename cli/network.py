@@ -8,6 +8,7 @@ import click
 
 from mnistcompose.errors import InputError
 
+from .options import AS_JSON, split_list
 from .train import need_torch
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def _shape(_context: click.Context, _option: click.Parameter, value: str | None)
     "--against",
     metavar="NOTATION|MODEL",
     multiple=True,
-    help="Compare parameters, multiply-adds and measured time with this network's; repeatable.",
+    callback=split_list,
+    help="Compare parameters, multiply-adds and measured time with this network's; repeatable, or with commas.",
 )
 @click.option("--input", "shape", callback=_shape, help="Shape of one image. Default: the model's, or 1x28x28.")
 @click.option("--classes", type=int, help="Filters of the output layer. Default: the model's, or 1000.")
@@ -41,7 +43,7 @@ def _shape(_context: click.Context, _option: click.Parameter, value: str | None)
     "--rounds", type=click.IntRange(1), default=5, show_default=True, help="Number of rounds; prints their medians."
 )
 @click.option("--device", default="auto", show_default=True, help="Device on which time is measured.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@AS_JSON
 def network(
     notation: str,
     against: tuple[str, ...],

@@ -41,8 +41,9 @@ def preview(
     from mnistcompose.arguments import here
     from mnistcompose.errors import InputError
     from mnistcompose.layout.names import bundled_names, load_spec, spec_names
-    from mnistcompose.preview import compose_samples, overview, read_samples, save, sheet
+    from mnistcompose.preview import check_name, compose_samples, overview, read_samples, save, sheet
 
+    check_name(out)
     if bool(names) == every:
         raise click.UsageError("give the names of layouts, layout files or datasets' folders, or --all")
     chosen = spec_names() if every else list(names)

@@ -36,20 +36,26 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
 def verify(
     folders: tuple[Path, ...], render: int | None, digits: DigitSource, workers: int | None, as_json: bool
 ) -> None:
-    """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if something is wrong.
+    """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if one is damaged, 2 if one is none.
 
     A bundled dataset of seed 0 is also compared with its published digests.
     """
     from dataclasses import asdict
 
     from mnistcompose.building import verify as verification
+    from mnistcompose.errors import InputError
     from mnistcompose.quantities import counted
 
-    good = True
+    code = 0
     for folder in folders:
-        with image_bar(str(folder), None) as advance:
-            report = verification.verify(folder, rerender=render, digits=digits, workers=workers, progress=advance)
-        good &= report.ok
+        try:
+            with image_bar(str(folder), None) as advance:
+                report = verification.verify(folder, rerender=render, digits=digits, workers=workers, progress=advance)
+            code = max(code, 0 if report.ok else 1)
+        except InputError as error:  # the other folders are checked all the same
+            if len(folders) == 1:
+                raise
+            report, code = verification.VerifyReport(folder, (str(error),)), 2
         if as_json:
             click.echo(json.dumps({"ok": report.ok, **asdict(report), "root": str(report.root)}))
             continue
@@ -61,5 +67,5 @@ def verify(
             fine = f"{counted(report.images, 'image')} {'is' if report.images == 1 else 'are'} fine"
             drawn = "" if report.drawn else "; random choices not compared: give the digit set (--digits)"
             click.echo(f"{folder}: {fine}{rendered}{published}{drawn}")
-    if not good:
-        raise click.exceptions.Exit(1)
+    if code:
+        raise click.exceptions.Exit(code)

@@ -109,7 +109,7 @@ _identities: WeakKeyDictionary[DigitBank, Identity] = WeakKeyDictionary()
 
 
 def identity_of(bank: DigitBank) -> Identity | None:
-    """What determines a bank that was read from files, by which what is computed from it is cached; or None."""
+    """Key under which results computed from a bank are cached; None for a bank that was not read from files."""
     return _identities.get(bank)
 
 
@@ -156,7 +156,7 @@ def load_digits(split: Split, folder: Digits = None) -> DigitBank:
     bank: DigitBank | None = getattr(digits, split)
     if bank is None:
         raise InputError(
-            f"{digits.files.folder}: no {part} images: {digits.files.missing[part]} is missing (also as .gz and .xz); "
+            f"{digits.files.folder}: no {part} images: {digits.files.missing[part]}; "
             f"a dataset can be made without that split (--{part} 0)"
         )
     return bank

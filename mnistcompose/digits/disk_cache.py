@@ -1,7 +1,7 @@
 """Arrays computed from digit files, cached in the user's cache folder, so that the next process need not compute them.
 
-An entry is named by a hash of all that determines it, and begins with a hash of its arrays. One that is missing,
-damaged or unreadable counts as not kept, and where none can be written, none is: only time is lost.
+An entry is named by a hash of all that determines it, and begins with a hash of its arrays. A missing,
+damaged or unreadable entry is computed again. If the folder cannot be written to, nothing is cached.
 """
 
 import hashlib

@@ -133,7 +133,7 @@ def _only(folder: Path, found: list[tuple[Path, str, _Files]]) -> SetFiles:
         near = _near(stem, files)
         if images or labels:
             raise InputError(f"{place / stem}: missing (also as .gz and .xz){near}; images and labels come in pairs")
-        missing[part] = f"{stem}{near}"
+        missing[part] = f"{stem} is missing (also as .gz and .xz){near}"
     return SetFiles(place, parts, missing, family.transposed, family.table)
 
 

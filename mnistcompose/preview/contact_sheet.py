@@ -112,6 +112,18 @@ def _caption(page: Image.Image, digits: NDArray[np.uint8], center: float, top: f
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
+def check_name(path: Path) -> None:
+    """Check the name of a picture.
+
+    Raises
+    ------
+    InputError
+        It does not end in .png.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: pictures are PNG; the name should end in .png")
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture as PNG; it appears under its name only when it is complete.
 
@@ -122,8 +134,7 @@ def save(picture: Image.Image, path: Path) -> None:
     BuildError
         The file cannot be written.
     """
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: pictures are PNG; the name should end in .png")
+    check_name(path)
     content = io.BytesIO()
     picture.save(content, "PNG", optimize=True)
     write_output(path, content.getvalue())

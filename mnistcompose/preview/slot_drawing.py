@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
 from ..digits.bank import load_digits
-from ..layout.model import Fit, FlipChoice, LayoutSpec, Slot
+from ..layout.model import WHITE, Fit, FlipChoice, LayoutSpec, Slot
 from ..layout.varying import Choice, Normal, Uniform
 from ..rendering.draws import ANGLE, FLIPS, POSITION, SCALE, draw
 from .style import COLORS, PAPER, font
@@ -119,7 +119,9 @@ def _nominal(spec: LayoutSpec) -> list[_Box]:
 
 def _varied(spec: LayoutSpec) -> list[list[_Box]]:
     """The boxes of some samples, each with its drawn centre, scale and rotation."""
-    draws = draw(spec, "train", 0, _DRAWS, 0, load_digits("train"))
+    slots = tuple(slot.model_copy(update={"tint": WHITE}) for slot in spec.placed)  # boxes have no colours
+    whole = spec.model_copy(update={"slots": slots, "length": "all"})
+    draws = draw(whole, "train", 0, _DRAWS, 0, load_digits("train"))
     x, y = np.moveaxis(draws.center / POSITION, -1, 0)
     values = np.stack([x, y, draws.scale / SCALE, draws.rotation / ANGLE], axis=-1)
     return [[_box(slot, *own) for slot, own in zip(spec.placed, sample, strict=True)] for sample in values.tolist()]

@@ -1,5 +1,6 @@
 """Colours and text of the pictures."""
 
+import math
 from collections.abc import Iterator
 from functools import cache
 
@@ -33,6 +34,7 @@ def text_lines(text: str, size: int, width: int, color: str = INK) -> Iterator[I
 
 
 def _line(text: str, size: int, width: int, color: str) -> Image.Image:
-    picture = Image.new("RGB", (width, round(size * 1.35)), PAPER)
+    needed = math.ceil(font(size).getlength(text))  # a single word may be wider
+    picture = Image.new("RGB", (max(width, needed), round(size * 1.35)), PAPER)
     ImageDraw.Draw(picture).text((0, 0), text, color, font(size))
     return picture

@@ -106,7 +106,7 @@ def test_as_many_colours_as_classes(tmp_path):
     [
         ({"agree": 1.01}, "less than or equal to 1"),
         ({"agree_test": -0.1}, "greater than or equal to 0"),
-        ({"by_digit": COLOURS[:1] * 10, "agree": 0.5}, "there is no other one"),
+        ({"by_digit": COLOURS[:1] * 10, "agree": 0.5}, "a digit cannot have another one"),
         ({"by_digit": []}, "at least 1"),
         ({"by_digit": [[1, 2]]}, "3|Field required"),
     ],
