@@ -119,7 +119,7 @@ def fit(
     normalise = history.normalisation.on(place)
     prepare = normalise if augment is None else lambda images: normalise(augment(images))
     with _seeded(seed, 0, place):
-        _check_outputs(net, data, held_out, prepare)
+        _check_outputs(net, data, held_out, prepare, normalise)
     optimizer = make_optimizer(net, recipe)
     identity = {**(metadata or {}), **identity}
     checkpoint = None if checkpoint is None else here(checkpoint)
@@ -177,17 +177,26 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Gener
 
 
 def _check_outputs(
-    net: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], prepare: Normaliser
+    net: nn.Module,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    prepare: Normaliser,
+    normalise: Normaliser,
 ) -> None:
-    """Refuse test images of another shape, and a network whose outputs do not fit the targets.
+    """Refuse test images of a shape that the network cannot take, and a network whose outputs do not fit the targets.
 
     On a GPU the latter would end in a device-side assertion.
     """
     image = prepare(train[0][:1].to(train[1].device))
-    if (found := test[0].shape[1:]) != image.shape[1:]:
-        raise InputError(f"test: images {tuple(found)}; should be {tuple(image.shape[1:])}, as those of train")
     with torch.inference_mode():
         outputs = net.eval()(image)
+        if (found := test[0].shape[1:]) != image.shape[1:]:
+            try:
+                net(normalise(test[0][:1].to(test[1].device)))
+            except RuntimeError:
+                raise InputError(
+                    f"test: images {tuple(found)}; should be {tuple(image.shape[1:])}, as those of train"
+                ) from None
     for name, (_, targets) in (("train", train), ("test", test)):
         lowest, highest = targets.min().item(), targets.max().item()
         if outputs.shape[1:-1] != targets.shape[1:] or lowest < 0 or highest >= outputs.shape[-1]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -19,6 +19,7 @@ SIZES = {
 }
 
 
+@settings(deadline=None)
 @given(**SIZES)
 def test_every_index_comes_once_an_epoch_in_batches_of_one_size(**sizes):
     sampler = BlockShuffle(**sizes)
