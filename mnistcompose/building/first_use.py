@@ -9,9 +9,8 @@ from ..digits.source import Digits
 from ..errors import InputError
 from ..layout.model import LayoutSpec
 from ..quantities import shown
-from ..storage.files import failing
 from ..storage.locks import PATIENCE, LockedError, tell_waiting
-from ..storage.manifest import MANIFEST, Manifest, read_manifest
+from ..storage.manifest import Manifest, has_manifest, read_manifest
 from .build import build
 
 _PAUSE = 0.2  # seconds between two looks at a folder in which another process builds
@@ -45,10 +44,10 @@ def built_on_first_use(
     BuildError
         The dataset could not be built, or its manifest is damaged.
     """
-    if not _is_there(root):
+    if not has_manifest(root):
         begin()
     begun, told = time.monotonic(), False
-    while not _is_there(root):
+    while not has_manifest(root):
         try:
             build(spec, root, seed=seed, digits=digits)
         except LockedError as busy:
@@ -71,8 +70,3 @@ def built_on_first_use(
                 "folder, or move it away"
             )
     return manifest
-
-
-def _is_there(root: Path) -> bool:
-    with failing("read", root):
-        return (root / MANIFEST).is_file()

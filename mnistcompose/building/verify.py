@@ -15,10 +15,9 @@ from ..layout.model import LayoutSpec
 from ..layout.names import load_spec
 from ..rendering.draws import ABSENT, draw, numbers
 from ..storage.digests import block_digests
-from ..storage.files import failing
 from ..storage.hdf5 import read_shard
 from ..storage.location import locate
-from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, read_manifest
+from ..storage.manifest import MANIFEST, FileEntry, Manifest, ShardEntry, has_manifest, read_manifest
 from ..storage.schema import Shard, SplitName
 from .digests import published_digests
 from .executors import Progress, cores, tell
@@ -93,9 +92,7 @@ def verify(
     root = locate(root)
     workers = at_once(workers, cores())
     rerender = None if rerender is None else whole("rerender", rerender, -1)
-    with failing("read", root):
-        unfinished = (root / BUILD).is_file() and not (root / MANIFEST).is_file()
-    if unfinished:
+    if not has_manifest(root) and (root / BUILD).is_file():
         return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",))
     try:
         manifest = read_manifest(root)

@@ -90,7 +90,7 @@ def make_shard(task: Task) -> ShardEntry:
     Raises
     ------
     BuildError
-        The digit files here are not those of the build, another build has begun in the store, or the shard cannot be
+        The digit files here are not those of the build, another build has begun in the folder, or the shard cannot be
         written.
     """
     config = task.config

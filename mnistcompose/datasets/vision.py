@@ -20,8 +20,7 @@ from ..layout.names import as_spec, bundled_names
 from ..quantities import number_name
 from ..rendering.draws import ABSENT, MAX_SEED
 from ..storage.columns import arrays
-from ..storage.files import failing
-from ..storage.manifest import MANIFEST, read_manifest
+from ..storage.manifest import has_manifest, read_manifest
 from ..storage.schema import SplitName
 from .base import Transform
 from .targets import make_targets
@@ -110,9 +109,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         self._target_types = _checked(target_type)
         self.folder, spec, by_folder = _find(here(root or "."), name)  # torchvision's root may be ""
         seed = whole("seed", seed, 0, MAX_SEED)
-        with failing("read", self.folder):
-            there = (self.folder / MANIFEST).is_file()
-        if not (flag("download", download) or flag("build", build) or there):
+        if not (flag("download", download) or flag("build", build) or has_manifest(self.folder)):
             raise InputError(f"{self.folder}: no dataset; download=True builds it")
         manifest = built_on_first_use(self.folder, spec, seed, digits, any_digits=by_folder and digits is None)
         self._digit_classes = manifest.classes
@@ -186,7 +183,7 @@ def _checked(target_type: TargetType | Sequence[TargetType]) -> tuple[TargetType
 
 def _find(root: Path, name: str | Path | LayoutSpec) -> tuple[Path, LayoutSpec, bool]:
     """Folder and layout of a dataset; whether its name, which no bundled layout has, is that of a folder in `root`."""
-    if isinstance(name, str) and name not in bundled_names() and (root / name / MANIFEST).is_file():
+    if isinstance(name, str) and name not in bundled_names() and has_manifest(root / name):
         return root / name, read_manifest(root / name).layout, True
     spec = as_spec(name)
     return root / spec.name, spec, False

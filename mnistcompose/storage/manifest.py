@@ -31,6 +31,18 @@ from .schema import (
 MANIFEST = "manifest.json"
 
 
+def has_manifest(root: Path) -> bool:
+    """Whether a folder holds a finished dataset.
+
+    Raises
+    ------
+    BuildError
+        The folder cannot be looked into.
+    """
+    with failing("read", root):
+        return (root / MANIFEST).is_file()
+
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
