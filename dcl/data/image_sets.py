@@ -147,7 +147,7 @@ def _read_idx(root: Path, split: Split) -> Arrays:
     return Arrays(bank.images[:, None].copy(), bank.labels.astype(np.int64))  # a bank's images cannot be written to
 
 
-def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
+def _read_folder(root: Path, side: int = FOLDER_SIDE) -> _Identified:
     """Read a folder that holds one folder of images per class, stretched to `side` x `side` pixels.
 
     The images are decoded once, into a file next to the folder, and mapped into memory. The file's name contains a hash
@@ -155,8 +155,8 @@ def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
 
     Returns
     -------
-    Arrays
-        uint8 (N, 3, side, side) and int64 (N,).
+    _Identified
+        uint8 (N, 3, side, side), int64 (N,), and what `_folder_digest` returns.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def read_folder(root: Path, side: int = FOLDER_SIDE) -> Arrays:
         The file cannot be written, or is damaged.
     """
     samples, listed = _listed(root)
-    return _decoded_folder(root, side, samples, listed)
+    return _Identified(*_decoded_folder(root, side, samples, listed), _folder_digest(samples, listed))
 
 
 def _listed(root: Path) -> tuple[list[tuple[Path, int]], str]:
@@ -243,9 +243,7 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
 def _read(name: str, root: Path, split: Split) -> _Identified:
     """Read a split. SVHN's held-out images are in no training split; other sets' are in `train`, not in `fit`."""
     if name == "ilsvrc2012":
-        folder = root / ("train" if split == "train" else "val")
-        samples, listed = _listed(folder)
-        return _Identified(*_decoded_folder(folder, FOLDER_SIDE, samples, listed), _folder_digest(samples, listed))
+        return _read_folder(root / ("train" if split == "train" else "val"))
     if name == "fashion-mnist":
         arrays = _read_idx(root, split)
     else:

@@ -73,16 +73,19 @@ _ENCODINGS = {
 }
 
 
-def croissant(folder: Path, source: Source, kind: FormatName, fmt: Format, leave_out: Collection[str] = ()) -> str:
+def croissant(
+    folder: Path, source: Source, kind: FormatName, fmt: Format, date: str, leave_out: Collection[str] = ()
+) -> str:
     """JSON-LD text that describes an export.
 
-    PNG files are described as a set; every other file is listed with its hash. If SOURCE_DATE_EPOCH is set, it gives
-    the date, so that the same export gives the same text.
+    PNG files are described as a set; every other file is listed with its hash.
 
     Parameters
     ----------
     folder
         Folder of the export's files.
+    date
+        Day of the export, as YYYY-MM-DD.
     leave_out
         Names of files that are not data.
     """
@@ -107,7 +110,7 @@ def croissant(folder: Path, source: Source, kind: FormatName, fmt: Format, leave
         "creator": {"@type": "sc:Organization", "name": "mnistcompose"},
         "url": PAPER,
         "version": "1.0.0",
-        "datePublished": _date(),
+        "datePublished": date,
         "keywords": ["MNIST", "multi-digit", "synthetic"],
         "distribution": objects + sets,
         "recordSet": records,
@@ -161,7 +164,14 @@ def describe(source: Source, kind: FormatName) -> str:
     )
 
 
-def _date() -> str:
+def export_date() -> str:
+    """Day of the export, as YYYY-MM-DD: today, or that of SOURCE_DATE_EPOCH, with which an export is reproducible.
+
+    Raises
+    ------
+    InputError
+        SOURCE_DATE_EPOCH is not a time.
+    """
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if not given:
         return datetime.now(UTC).date().isoformat()

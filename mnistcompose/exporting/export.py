@@ -25,7 +25,7 @@ from ..storage.location import locate
 from ..storage.locks import locked
 from ..storage.manifest import MANIFEST, ShardEntry, read_manifest
 from ..storage.schema import SplitName
-from .croissant import croissant
+from .croissant import croissant, export_date
 from .dataset_card import card
 from .encoding import encode_shard, encode_to_file, take_file
 from .formats import Format, FormatName, load_format
@@ -111,7 +111,7 @@ def export(
     root, out = locate(root), here(out).resolve()  # written through a link, next to what it names
     fmt = load_format(kind)
     workers, force = at_once(workers, 1), flag("force", force)
-    source = _source(root, splits, per_tar)
+    source, date = _source(root, splits, per_tar), export_date()
     fmt.check(source)
     _check_target(out, force)
     _check_space(out, fmt, source)
@@ -119,7 +119,7 @@ def export(
         interruptible(partial(_write_splits, root, folder, kind, source, workers, progress))
         (folder / LAYOUT).write_bytes(dump_spec(source.spec).encode())
         (folder / CARD).write_bytes(card(folder, source, kind, fmt).encode())
-        (folder / CROISSANT).write_bytes(croissant(folder, source, kind, fmt, leave_out=(CARD, EXPORT)).encode())
+        (folder / CROISSANT).write_bytes(croissant(folder, source, kind, fmt, date, leave_out=(CARD, EXPORT)).encode())
         _mark(folder, source, kind)
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     seconds, splits_made = perf_counter() - begun, {split: source.manifest.splits[split] for split in source.splits}

@@ -211,7 +211,7 @@ def _answer(draft: Draft, wanted: _Wanted) -> bytes:
         result = {"problems": [vars(problem) for problem in error.problems]}
     except InputError as error:
         result = {"problems": [vars(Problem((), None, str(error)))]}
-    return json.dumps(_plain({"text": text, "fields": fields, **result}), allow_nan=False).encode()
+    return json.dumps(_finite({"text": text, "fields": fields, **result}), allow_nan=False).encode()
 
 
 def _pictures(samples: Samples) -> dict[str, Any]:
@@ -220,26 +220,23 @@ def _pictures(samples: Samples) -> dict[str, Any]:
         "images": b64encode(samples.images.data).decode(),
         "shape": samples.images.shape[1:],
         "boxes": samples.boxes.round(2).tolist(),
-        "labels": samples.labels.tolist(),
         "digits": [[digit for digit in own if digit != ABSENT] for own in samples.digits.tolist()],
         "overlap": samples.overlap.round(4).tolist(),
         "classes": samples.classes,
     }
 
 
-def _plain(value: Any) -> Any:
-    """Only what JSON can hold: YAML also has dates, sets, binary data, infinity and lone surrogates."""
+def _finite(value: Any) -> Any:
+    """Write infinity and NaN as text: YAML has them, JSON does not."""
     match value:
         case dict():
-            return {_plain(key): _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
+            return {key: _finite(each) for key, each in value.items()}
+        case list():
+            return [_finite(each) for each in value]
         case float() if not math.isfinite(value):
             return str(value)
-        case None | bool() | int() | float():
-            return value
         case _:
-            return str(value).encode(errors="replace").decode()
+            return value
 
 
 def _save(draft: Draft, wanted: _Saved) -> tuple[int, str]:

@@ -25,7 +25,6 @@ class Samples:
     images : uint8 (n, H, W), in colour (n, H, W, 3)
     boxes : float32 (n, k, 4)
         x0, y0, x1, y1 of each slot's ink in the image, pixels.
-    labels : int64 (n,)
     digits : uint8 (n, k)
     overlap : float64 (n,)
         Share of the ink that lies under two digits or more.
@@ -35,7 +34,6 @@ class Samples:
 
     images: Images
     boxes: Boxes
-    labels: NDArray[np.int64]
     digits: NDArray[np.uint8]
     overlap: NDArray[np.float64]
     classes: int
@@ -55,7 +53,6 @@ def compose_samples(spec: LayoutSpec, first: int, seed: int, digits: Digits) -> 
     return Samples(
         made.images,
         made.boxes,
-        made.labels,
         made.digits,
         overlap(masks),
         bank.classes ** len(spec.slots),

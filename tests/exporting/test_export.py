@@ -146,6 +146,7 @@ def test_every_factor_is_there(folders, exported):
     lines = (exported["png"] / "train" / "metadata.csv").read_text().splitlines()
     assert len(lines) == 2501
     head, row = lines[0].split(","), lines[1001].split(",")
+    assert {len(line.split(",")) for line in lines} == {len(head)}
     assert float(row[head.index("box_x1_1")]) == pytest.approx(float(shard.box[0, 1, 2]))
 
 

@@ -21,7 +21,7 @@ from torchvision import datasets
 
 from dcl.data import image_sets as images
 from dcl.data.augmentation import Augmentation
-from dcl.data.image_sets import SETS, held_out, open_images, read_folder, svhn_split
+from dcl.data.image_sets import SETS, held_out, open_images, svhn_split
 from dcl.data.local_contrast_norm import RANGE, SIGMA, WINDOW, local_contrast
 from dcl.experiments import run as experiment
 from dcl.experiments.image_recipes import IMAGE_RECIPES, augmentation, recipe_name
@@ -150,20 +150,20 @@ def test_svhns_mat_files_and_the_papers_validation_set(tmp_path: Path, monkeypat
 
 def test_a_folder_of_jpegs_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path)
-    pixels, labels = read_folder(tmp_path / "train", side=24)
+    pixels, labels, _ = images._read_folder(tmp_path / "train", side=24)
     assert (pixels.shape, pixels.dtype, labels.tolist()) == ((6, 3, 24, 24), np.uint8, [0, 0, 0, 1, 1, 1])
     with Image.open(tmp_path / "train/n00000001/2.JPEG") as image:
         expected = np.asarray(image.resize((24, 24), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     np.testing.assert_array_equal(pixels[5], expected)
     monkeypatch.setattr(images, "_decode", None)
-    np.testing.assert_array_equal(read_folder(tmp_path / "train", side=24).images, pixels)
+    np.testing.assert_array_equal(images._read_folder(tmp_path / "train", side=24).images, pixels)
     monkeypatch.undo()
     (kept,) = tmp_path.glob("train-24-*.npy")
     kept.write_bytes(kept.read_bytes()[:200])
     with pytest.raises(BuildError, match="damaged; delete it"):
-        read_folder(tmp_path / "train", side=24)
+        images._read_folder(tmp_path / "train", side=24)
     (tmp_path / "train/n00000000/0.JPEG").unlink()
-    assert len(read_folder(tmp_path / "train", side=24).images) == 5
+    assert len(images._read_folder(tmp_path / "train", side=24).images) == 5
     data = open_images("ilsvrc2012", tmp_path, Augmentation(crop=227, flip=True))
     assert (data.classes, data.input_shape, data.data_on_device) == (1000, (3, 227, 227), False)
     assert data.load("test", "number", CPU)[0].shape == (6, 3, 227, 227)
@@ -206,7 +206,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(content: byt
     write_folder(tmp_path)
     (tmp_path / "train/n00000001/1.JPEG").write_bytes(content)
     with pytest.raises(InputError, match=r"1\.JPEG: cannot be read") as caught:
-        read_folder(tmp_path / "train")
+        images._read_folder(tmp_path / "train")
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "val"]
 
