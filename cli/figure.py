@@ -119,14 +119,20 @@ def _listed(runs: tuple[Path, ...]) -> str:
 
 def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
     from dcl.experiments.run_file import FINISHED, read_records, status_of
+    from dcl.reporting.table import check_alike
 
-    stored = [record for folder in runs for record in read_records(folder).values()]
-    found = [each for each in stored if each["determined_by"]["dataset"] == dataset and status_of(each) == FINISHED]
+    stored = {path: record for folder in runs for path, record in read_records(folder).items()}
+    found = {
+        path: record
+        for path, record in stored.items()
+        if record["determined_by"]["dataset"] == dataset and status_of(record) == FINISHED
+    }
     if not found:
         raise InputError(
             f"{_listed(runs)}: no runs on {dataset}; mnistcompose compare {dataset} --out {runs[-1]} makes them"
         )
-    return found
+    check_alike(found.values(), found)
+    return list(found.values())
 
 
 def _layouts() -> tuple["Figure", str]:

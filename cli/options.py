@@ -135,7 +135,11 @@ def grid_options(out: str) -> Callable[[Command], Command]:
         click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of run seeds."),
         click.option("--first-seed", type=SEED, default=0, show_default=True, help="First run seed."),
         out_option(out),
-        click.option("--keep", is_flag=True, help="Keep the weights of every run."),
+        click.option(
+            "--keep",
+            is_flag=True,
+            help="Keep the weights of every run; a stored run without them is done again.",
+        ),
         WORKERS,
         click.option("--json", "style", flag_value="json", help="Print JSON: every number, unrounded."),
         click.option("--csv", "style", flag_value="csv", help="Print CSV: every number, unrounded."),

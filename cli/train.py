@@ -180,7 +180,7 @@ def train(
     data = open_dataset(dataset, seed=data_seed, validation=validate, building=building)
     run = Run(data, model, seed, epochs, how, "bfloat16" if bfloat16 else "float32", device)
     path = (out or Path("runs") / run.file.removesuffix(".json")) / "run.json"
-    stored = path.exists()
+    stored = True
     label = f"{data.spec.name} {model}"
     events = (
         event_log(tensorboard / run.file.removesuffix(".json"), run) if tensorboard else nullcontext(lambda _: None)
@@ -188,6 +188,8 @@ def train(
     with watching(progress) as show, events as log:
 
         def on_epoch(history: History) -> None:
+            nonlocal stored
+            stored = False
             show(label, epochs, history)
             log(history)
 

@@ -90,13 +90,13 @@ def held_out(labels: Labels, each: int, seed: int = 0) -> NDArray[np.bool_]:
     return chosen
 
 
-def svhn_split(train: Labels, extra: Labels, seed: int = 0) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def svhn_split(train: Labels, extra: Labels) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks of SVHN's train and extra images that belong to the paper's validation set (section 4.2.1).
 
     It has 400 train images and 200 extra images of each class; the remaining 598,388 images are the training set.
     """
     of_train, of_extra = SVHN_HELD_OUT
-    return held_out(train, of_train, seed), held_out(extra, of_extra, seed)
+    return held_out(train, of_train), held_out(extra, of_extra)
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -142,8 +142,11 @@ def _read_cifar(name: str, root: Path, split: Split) -> Arrays:
     return Arrays(arrays.images[mask], arrays.labels[mask])
 
 
-def _read_idx(root: Path, split: Split) -> Arrays:
-    bank = load_digits(split, root)
+def _read_fashion(root: Path, split: Split) -> Arrays:
+    own = root / "FashionMNIST"  # as torchvision names it, next to MNIST
+    bank = load_digits(split, own if own.is_dir() else root)
+    if bank.digest == load_digits(split).digest:
+        raise InputError(f"{root}: holds MNIST, not fashion-mnist; give its folder (--root)")
     return Arrays(bank.images[:, None].copy(), bank.labels.astype(np.int64))  # a bank's images cannot be written to
 
 
@@ -234,7 +237,7 @@ def _decoded(path: Path, side: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as an image ({str(error).partition(chr(10))[0]})") from None
     return pixels.transpose(2, 0, 1)
 
@@ -245,7 +248,7 @@ def _read(name: str, root: Path, split: Split) -> _Identified:
     if name == "ilsvrc2012":
         return _read_folder(root / ("train" if split == "train" else "val"))
     if name == "fashion-mnist":
-        arrays = _read_idx(root, split)
+        arrays = _read_fashion(root, split)
     else:
         arrays = _read_svhn(root, split) if name == "svhn" else _read_cifar(name, root, split)
     return _Identified(*arrays, hashlib.sha256(np.ascontiguousarray(arrays.images).data).hexdigest())

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures import wait as futures_wait
 from contextlib import AbstractContextManager, closing, suppress
 from functools import partial
@@ -14,6 +14,7 @@ import torch
 
 from mnistcompose.building import processes
 from mnistcompose.errors import BuildError, InputError
+from mnistcompose.storage.files import failing
 from mnistcompose.storage.locks import LockedError
 
 from ..data.image_sets import ImageSet
@@ -85,7 +86,7 @@ def run_grid(
                     records[run.file] = result()
                 except LockedError:
                     busy.append(run)
-                except InputError:
+                except (InputError, CancelledError):  # a lost scheduler cancels all runs
                     raise
                 except Exception as error:  # ends this run only: out of memory, a lost worker, a full disk
                     reason = _reason(error)
@@ -149,7 +150,8 @@ def _store_failure(run: Run, path: Path, reason: str) -> Record:
     if path.exists() and status_of(record := read_record(path)) != FAILED:
         return record
     record = unfinished(run, FAILED, reason)
-    with suppress(BuildError):  # where nothing can be written, the reason is worth more than that it was not stored
+    with suppress(BuildError), failing("make the folder", path.parent):  # the reason is worth more than a stored run
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_record(path, record)
     return record
 

@@ -98,10 +98,12 @@ def load_trained(run: Path) -> Trained:
         It is damaged, or belongs to another epoch than the run that is stored next to it.
     """
     path = run / "run.pt" if run.is_dir() else run.with_suffix(".pt")
+    stored = path.with_suffix(".json")
     if not path.exists():
+        if stored.is_file():
+            raise InputError(f"{stored}: its weights were not kept; repeat its command with --keep")
         raise InputError(f"{run}: there is no such checkpoint; mnistcompose train DATASET --out {run} makes one")
     state = load_checkpoint(path)
-    stored = path.with_suffix(".json")
     if stored.exists():
         _check_agrees(path, state, read_record(stored))
     try:

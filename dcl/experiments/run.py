@@ -166,7 +166,7 @@ def _run_alone(run: Run, path: Path, keep: bool, progress: Callable[[History], N
             progress=progress,
         )
     except DivergenceError as error:
-        record = unfinished(run, DIVERGED, str(error), asdict(error.history))
+        record = unfinished(run, DIVERGED, str(error), environment=environment(device), history=asdict(error.history))
     else:
         record = _finished(run, device, net, test, history)
     write_record(path, record)
@@ -182,13 +182,13 @@ def _stored(run: Run, path: Path, keep: bool) -> Record | None:
     record, identity = read_record(path), run.identity()
     refuse_other(path, record["determined_by"], identity, identity)
     if status_of(record) == FINISHED:
-        return None if keep and _lacks(path.with_suffix(".pt"), run) else record
+        return None if keep and not has_weights(path.with_suffix(".pt"), run.epochs) else record
     return record if status_of(record) == DIVERGED else None
 
 
-def _lacks(checkpoint: Path, run: Run) -> bool:
-    """Whether the weights of the last epoch are missing."""
-    return not checkpoint.exists() or len(load_checkpoint(checkpoint)["history"]["train_loss"]) < run.epochs
+def has_weights(checkpoint: Path, epochs: int) -> bool:
+    """Whether a checkpoint is there, and holds the weights of the last epoch."""
+    return checkpoint.exists() and len(load_checkpoint(checkpoint)["history"]["train_loss"]) == epochs
 
 
 def _finished(run: Run, device: torch.device, net: nn.Module, test: Data, history: History) -> Record:
@@ -212,15 +212,18 @@ def _finished(run: Run, device: torch.device, net: nn.Module, test: Data, histor
     }
 
 
-def unfinished(run: Run, status: str, reason: str, history: Mapping[str, Any] | None = None) -> Record:
-    """Record of a run without a result: `status` is `DIVERGED` or `FAILED`, `history` that of its complete epochs."""
+def unfinished(run: Run, status: str, reason: str, **known: Mapping[str, Any]) -> Record:
+    """Record of a run without a result.
+
+    `status` is `DIVERGED` or `FAILED`. `known` is what is known of the `environment`, and of the `history` of its
+    complete epochs.
+    """
     return {
         "format": RECORD_FORMAT,
         "determined_by": run.identity(),
-        "environment": environment(resolve_device(run.device)),
         "status": status,
         "reason": reason,
-        **({} if history is None else {"history": history}),
+        **known,
     }
 
 

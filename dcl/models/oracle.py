@@ -1,7 +1,6 @@
 """The oracle of section 4.1.2: one classifier per digit position, each the baseline LeNet."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .networks import lenet
@@ -32,21 +31,3 @@ class Oracle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map float (N, C, H, W) to the logits of each position's digit, (N, k, classes)."""
         return torch.stack([classifier(x) for classifier in self.classifiers], dim=1)
-
-
-def number_log_probabilities(logits: Tensor) -> Tensor:
-    """Log-probability of every number, if its digits are independent given the image.
-
-    Parameters
-    ----------
-    logits : float (N, k, classes)
-        Logits of each position, the most significant first.
-
-    Returns
-    -------
-    float (N, classes**k)
-    """
-    joint = torch.zeros(len(logits), 1, dtype=logits.dtype, device=logits.device)
-    for digit in F.log_softmax(logits, dim=-1).unbind(1):
-        joint = (joint[:, :, None] + digit[:, None, :]).flatten(1)
-    return joint

@@ -58,7 +58,7 @@ def branch_filters(records: Iterable[Record]) -> Rows:
         There is no such run, or two of them differ in more than the network and the seed.
     """
     errors: dict[int, list[float]] = defaultdict(list)
-    first: Record | None = None
+    firsts: dict[bool, Record] = {}  # the first baseline and the first DCL network; a baseline has no fusion
     for record in records:
         run = record["determined_by"]
         if run["model"] == "oracle" or status_of(record) != FINISHED:
@@ -69,9 +69,11 @@ def branch_filters(records: Iterable[Record]) -> Rows:
         if full is None or plain != _BASELINE:
             continue
         if full.dcl is None or full.dcl == Dcl((full.dcl.filters[0],) * 2, "deterministic"):
-            first = first or record
-            if unlike := first_difference(first, record, ignoring=("model", "notation", "fusion")):
-                raise InputError(f"figure 3: {first['determined_by']['model']} and {run['model']} {unlike}")
+            for kind, other in firsts.items():
+                ignoring = "model", "notation", *(() if kind == bool(full.dcl) else ("fusion",))
+                if unlike := first_difference(other, record, ignoring):
+                    raise InputError(f"figure 3: {other['determined_by']['model']} and {run['model']} {unlike}")
+            firsts.setdefault(bool(full.dcl), record)
             errors[full.dcl.filters[0] if full.dcl else 0].append(record["error_percent"])
     if not any(errors):
         raise InputError("figure 3 needs runs of A2 with different numbers of filters, as FC500[2x50]")

@@ -24,6 +24,7 @@ from mnistcompose.rendering.render import labels
 
 from ..data.numbers import to_digits
 from ..experiments.inference import Trained, error_by_position, load_trained, weigh, written
+from ..experiments.run import has_weights
 from ..experiments.run_file import Record
 from .table import Row
 
@@ -39,7 +40,7 @@ class Misread(NamedTuple):
 
     number: str
     images: int
-    errors: list[float | None]  # percent, by model
+    errors: list[float]  # percent, by model with a result
     read_as: list[tuple[str, int]]  # the most frequent wrong answers, and how often they were given
 
 
@@ -253,16 +254,12 @@ def _drawn(image: torch.Tensor) -> Image.Image:
 
 
 def _kept(runs: Mapping[Path, Record]) -> list[tuple[Path, Trained]]:
-    """Find each model's first run whose weights are kept and match the stored run."""
+    """Find each model's first run whose weights are kept; those of an unfinished repetition do not count."""
     found: dict[str, tuple[Path, Trained]] = {}
     for path, record in runs.items():
         run = record["determined_by"]
-        if run["model"] in found or not path.with_suffix(".pt").exists():
-            continue
-        trained = load_trained(path)
-        same = all(trained.identity.get(key) == run.get(key) for key in ("spec", "digits", "model", "seed", "epochs"))
-        if same and trained.epochs == run["epochs"]:
-            found[run["model"]] = path, trained
+        if run["model"] not in found and has_weights(path.with_suffix(".pt"), run["epochs"]):
+            found[run["model"]] = path, load_trained(path)
     return list(found.values())
 
 

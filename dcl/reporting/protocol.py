@@ -16,7 +16,7 @@ NOTE = (
 EPOCHS, ORACLE_EPOCHS = 20, 10
 NUMBERS = {"train": 60_000, "test": 10_000}
 IMAGES = {
-    "svhn": {"train": 604_388, "test": 26_032},
+    "svhn": {"train": 598_388, "test": 26_032},
     "cifar10": {"train": 50_000, "test": 10_000},
     "cifar100": {"train": 50_000, "test": 10_000},
     "ilsvrc2012": {"train": 1_281_167, "test": 50_000},

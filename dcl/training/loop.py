@@ -34,12 +34,12 @@ from .step import train_step
 STEPS_PER_CHECK = 100  # between two checks that the loss is still finite
 
 
-def _materialise(net: nn.Module, images: Tensor, place: torch.device) -> None:
+def _materialise(net: nn.Module, image: Tensor) -> None:
     """Run one image through lazy modules, such as `nn.LazyLinear`, which sets their shapes."""
     if any(is_lazy(each) for each in chain(net.parameters(), net.buffers())):
         was_training = net.training
         with torch.no_grad():
-            net.eval()(torch.zeros(1, *images.shape[1:], device=place))
+            net.eval()(image)
         net.train(was_training)
 
 
@@ -113,13 +113,15 @@ def fit(
         to_tensors(split, place, name, data_on_device=data_on_device)
         for split, name in ((train, "train"), (test, "test"))
     )
-    _materialise(net.to(place), data[0], place)
-    net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     history = History(Normalisation.measured(data[0]))
     normalise = history.normalisation.on(place)
     prepare = normalise if augment is None else lambda images: normalise(augment(images))
     with _seeded(seed, 0, place):
-        _check_outputs(net, data, held_out, prepare, normalise)
+        image = prepare(data[0][:1].to(place))
+    _materialise(net.to(place), image)
+    net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with _seeded(seed, 0, place):
+        _check_outputs(net, image, data, held_out, normalise)
     optimizer = make_optimizer(net, recipe)
     identity = {**(metadata or {}), **identity}
     checkpoint = None if checkpoint is None else here(checkpoint)
@@ -178,16 +180,15 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Gener
 
 def _check_outputs(
     net: nn.Module,
+    image: Tensor,
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
-    prepare: Normaliser,
     normalise: Normaliser,
 ) -> None:
     """Refuse test images of a shape that the network cannot take, and a network whose outputs do not fit the targets.
 
-    On a GPU the latter would end in a device-side assertion.
+    On a GPU the latter would end in a device-side assertion. `image` is a prepared training image.
     """
-    image = prepare(train[0][:1].to(train[1].device))
     with torch.inference_mode():
         outputs = net.eval()(image)
         if (found := test[0].shape[1:]) != image.shape[1:]:

@@ -1,10 +1,13 @@
 """Image sets: files in the real formats, splits, crops and contrast; and one epoch of every network on them."""
 
 import hashlib
+import io
 import json
 import pickle
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import resources
 from itertools import permutations
 from pathlib import Path
 
@@ -29,7 +32,7 @@ from dcl.experiments.inference import load_trained
 from dcl.experiments.run import Run, refuse_other, run_one
 from dcl.experiments.run_file import read_records, status_of
 from dcl.models.networks import IMAGE_NETWORKS, image_network_shape
-from dcl.reporting.protocol import IMAGES
+from dcl.reporting.protocol import IMAGES, follows_protocol
 from dcl.reporting.table import check_alike, paper_table2, summarise
 from dcl.reporting.table2 import TOP5, paper_gain, pivot
 from dcl.training.evaluation import evaluate
@@ -170,6 +173,34 @@ def test_a_folder_of_jpegs_is_decoded_once(tmp_path: Path, monkeypatch: pytest.M
     assert data.load("train", "number", CPU)[0].shape == (5, 3, 256, 256)
 
 
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_run_on_all_images_stands_next_to_the_papers(name: str) -> None:
+    whole = {  # of torchvision's documentation, less the paper's validation set of SVHN
+        "svhn": (73_257 + 531_131 - 10 * sum(images.SVHN_HELD_OUT), 26_032),
+        "cifar10": (50_000, 10_000),
+        "cifar100": (50_000, 10_000),
+        "ilsvrc2012": (1_281_167, 50_000),
+    }
+    splits = {split: {"images": count} for split, count in zip(("train", "test"), whole[name], strict=True)}
+    networks = [network for dataset, network in paper_table2() if dataset == name and network in IMAGE_NETWORKS]
+    assert networks
+    for network in networks:
+        epochs = IMAGE_RECIPES[recipe_name(network, name)].epochs_of(whole[name][0])
+        run = {"model": network, "dataset": name, "measured_on": "test", "splits": splits, "epochs": epochs}
+        assert follows_protocol(run)
+        assert not follows_protocol({**run, "epochs": epochs + 1})
+
+
+def test_fashion_mnist_is_found_next_to_mnist_and_never_taken_for_it(tmp_path: Path) -> None:
+    bundled = resources.files("mnistcompose") / "data"
+    shutil.copytree(str(bundled), tmp_path / "MNIST" / "raw")
+    with pytest.raises(InputError, match="holds MNIST, not fashion-mnist; give its folder"):
+        open_images("fashion-mnist", tmp_path, AS_IT_IS)
+    parts = write_fashion(tmp_path / "FashionMNIST" / "raw")
+    read, _ = open_images("fashion-mnist", tmp_path, AS_IT_IS).load("test", "number", CPU)
+    assert torch.equal(read[:, 0], torch.from_numpy(parts["test"][0]))
+
+
 def test_fashion_mnists_idx_files(tmp_path: Path) -> None:
     parts = write_fashion(tmp_path / "FashionMNIST" / "raw")  # where torchvision puts them
     data = open_images("fashion-mnist", tmp_path, AS_IT_IS)
@@ -201,7 +232,15 @@ def test_the_networks_on_fashion_mnist(tmp_path: Path) -> None:
         assert recipe_name(network, "fashion-mnist").endswith("-fashion-mnist")
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture"])
+def broken_png() -> bytes:
+    """A PNG of which a chunk's name is damaged."""
+    content = io.BytesIO()
+    Image.fromarray(some_images(1, 0, side=300)[0].transpose(1, 2, 0)).save(content, "PNG")
+    before, mark, after = content.getvalue().rpartition(b"IDAT")
+    return before + mark.replace(b"ID", b"\0\0") + after
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", broken_png()])
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_left(content: bytes, tmp_path: Path) -> None:
     write_folder(tmp_path)
     (tmp_path / "train/n00000001/1.JPEG").write_bytes(content)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -134,6 +135,35 @@ def test_a_dead_worker_is_replaced_and_its_run_done_once_more(
         killer.join()
 
 
+class Elsewhere(Executor):
+    """Workers on other machines, on which every run ends with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def submit(self, *_: object, **__: object) -> Future[object]:
+        future: Future[object] = Future()
+        future.set_exception(self.error)
+        return future
+
+
+def test_a_run_that_fails_on_another_machine_needs_no_device_here(data: Dataset, tmp_path: Path) -> None:
+    runs = runs_of(data, "baseline", "A2", device="cuda:77")
+    with pytest.raises(BuildError, match=r"baseline-0\.json: MemoryError: full \(and 1 more failed\)"):
+        run_grid(runs, tmp_path, pool=partial(Elsewhere, MemoryError("full")))
+    stored = read_records(tmp_path)
+    assert len(stored) == 2
+    for record in stored.values():
+        assert (status_of(record), record["reason"]) == ("failed", "MemoryError: full")
+        assert "environment" not in record  # that of the other machine is not known
+
+
+def test_a_lost_scheduler_is_no_failure_of_its_runs(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CancelledError):
+        run_grid(runs_of(data, "baseline", "A2"), tmp_path, pool=partial(Elsewhere, CancelledError("lost")))
+    assert not read_records(tmp_path)
+
+
 @pytest.mark.parametrize("error", [MemoryError("out of memory"), RuntimeError("CUDA error\nmore"), OSError("no disk")])
 def test_no_error_of_one_run_ends_the_grid(
     error: Exception, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -245,6 +275,9 @@ def test_a_folder_of_datasets_is_not_taken_for_runs(folder: Path, data: Dataset)
 def test_a_run_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nope: there is no such checkpoint; mnistcompose train DATASET --out .*nope"):
         load_trained(tmp_path / "nope")
+    (tmp_path / "A2-0.json").write_text("{}")
+    with pytest.raises(InputError, match=r"A2-0\.json: its weights were not kept; repeat its command with --keep"):
+        load_trained(tmp_path / "A2-0.json")
 
 
 def test_report_and_figures_leave_out_runs_without_a_result(

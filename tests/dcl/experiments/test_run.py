@@ -635,6 +635,11 @@ def test_train_evaluate_predict(command, folder: Path, data: Dataset, tmp_path: 
     run = tmp_path / "runs/MNIST-II-01/A2-0"
     assert sorted(path.name for path in run.iterdir()) == ["run.json", "run.pt"]
     stored = read_record(run / "run.json")
+    assert command("train", folder, "--model", "A2", *FAST)[1].endswith(", stored before\n")
+    (run / "run.pt").unlink()  # it is trained again
+    code, again, _ = command("train", folder, "--model", "A2", *FAST)
+    assert (code, again.partition(" %")[0]) == (0, out.partition(" %")[0])
+    assert "stored before" not in again
 
     code, out, _ = command("evaluate", run, folder, "--json")
     result = json.loads(out)

@@ -1,5 +1,6 @@
 import csv
 import io
+import shutil
 from itertools import permutations
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_filters_are_read_from_the_notation():
     assert rows[0][1] == baseline["error_percent"]
     with pytest.raises(InputError, match="FC500"):
         branch_filters([baseline])
+    wide["determined_by"]["fusion"] = {"max_slope": 1.0}
+    assert [row[0] for row in branch_filters([baseline, wide])] == [0, 400]
+    for both in permutations([a2, wide]):
+        with pytest.raises(InputError, match="differ in fusion"):
+            branch_filters([baseline, *both])
+
+
+@pytest.mark.parametrize("number", ["3", "4"])
+def test_a_run_that_is_given_twice_is_refused(number, tmp_path):
+    shutil.copytree(STORED / "MNIST-III-10", tmp_path / "MNIST-III-10")
+    result = CliRunner().invoke(cli, ["figure", number, "--runs", f"{STORED},{tmp_path}"])
+    assert isinstance(result.exception, InputError)
+    assert "have the same dataset, model and seed" in str(result.exception)
+    assert str(tmp_path) in str(result.exception)
 
 
 def test_curves_hold_every_epoch_of_every_run():

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -216,6 +217,29 @@ def test_most_wrong_are_those_of_the_least_probability(kept):
 def test_weights_of_another_run_are_not_taken_for_its_own(kept):
     records = {path: changed(record, epochs=9) for path, record in read_records(kept, PLACES).items()}
     assert make_report(records, root=kept, layouts=BUNDLED).sections[0].reading.sure == []
+
+
+def test_weights_of_an_unfinished_repetition_are_left_out(kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "runs")
+    (path,) = (tmp_path / "runs").glob("*/baseline-0.pt")
+    state = torch.load(path, weights_only=True)
+    state["history"] = {**state["history"], "train_loss": []}  # as before the first epoch's end
+    torch.save(state, path)
+    report = make_report(read_records(tmp_path / "runs", PLACES), root=tmp_path, layouts=BUNDLED)
+    assert [run.name for run in report.sections[0].reading.sure] == ["oracle, seed 0", "A2, seed 0"]
+
+
+def test_a_model_without_a_result_has_no_column_among_what_was_misread():
+    runs = {Path(model): made(NUMBERS, NUMBERS * 0, model) for model in ("baseline", "A3S")}
+    ended = made(NUMBERS, NUMBERS * 0, "A2")["determined_by"]
+    runs[Path("A2")] = {"determined_by": ended, "status": "diverged", "reason": "training diverged in epoch 1"}
+    report = make_report(runs, root=Path(), layouts=BUNDLED)
+    for lines in re.findall(r"(?:^\|.*\n)+", as_markdown(report), re.MULTILINE):
+        assert len({line.count("|") for line in lines.splitlines()}) == 1, lines
+    table = re.search(r"<th[^>]*>number</th>(.*)</tr></thead>\s*<tbody>\s*<tr>(.*)</tr>", as_html(report))
+    head, row = table.groups()
+    assert re.findall(r">(\w+)</th>", head) == ["images", "baseline", "A3S"]
+    assert row.count("<td") == head.count("<th")
 
 
 # --- charts ---------------------------------------------------------------------------------------------------------

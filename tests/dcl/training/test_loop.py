@@ -100,6 +100,13 @@ def test_a_lazy_network_trains_as_one_of_known_shapes() -> None:
     assert torch.equal(weights(trained(known)), weights(trained(lazy)))
 
 
+def test_a_lazy_network_has_the_shapes_of_augmented_images() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES))
+    cut = TEST[0][:, :, 2:26, 2:26], TEST[1]
+    fit(net, TRAIN, cut, epochs=1, device="cpu", recipe=SMALL, augment=Augmentation(crop=24))
+    assert net[1].weight.shape == (CLASSES, 24 * 24)
+
+
 @pytest.mark.parametrize("make", [a_net, Pairs])
 def test_a_seed_gives_the_same_bits_and_another_seed_others(make) -> None:
     def trained(seed: int) -> tuple[Tensor, list[float]]:
