@@ -39,6 +39,7 @@ class LocalPath(click.Path):
             self.fail(str(error), param, ctx)
 
 
+FILE = LocalPath(dir_okay=False)
 SEED = click.IntRange(0, 2**63 - 1)
 MODEL_NAMES = ("baseline", "oracle", "A2", "A3S", "A3D", "B2", "B3S", "B3D")  # `dcl`'s, known without torch
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import LocalPath
+from .options import FILE
 
 
 @click.command()
@@ -26,7 +26,7 @@ from .options import LocalPath
     show_default=True,
     help="DeepProbLog's JSON, or a line 'i j sum' for each pair, with 2 N images for numbers of N digits.",
 )
-@click.option("-o", "--out", type=LocalPath(), metavar="FILE", help="File to write.  [default: standard output]")
+@click.option("-o", "--out", type=FILE, metavar="FILE", help="File to write.  [default: standard output]")
 def pairs(split: str, digits: int, seed: int, kind: str, out: Path | None) -> None:
     """Pair MNIST's images to numbers and their sums, for neuro-symbolic addition; each image is used once at most.
 

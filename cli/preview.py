@@ -8,14 +8,14 @@ import click
 from mnistcompose.digits.source import DigitSource
 
 from .desktop import has_desktop, open_file, open_option
-from .options import AS_JSON, SEED, LocalPath, complete_layouts
+from .options import AS_JSON, FILE, SEED, complete_layouts
 from .shared import digits_options
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="NAME|FILE|DIR...", shell_complete=complete_layouts)
 @click.option("--all", "every", is_flag=True, help="Draw all bundled layouts, one card each.")
-@click.option("-o", "--out", type=LocalPath(), default="preview.png", show_default=True, help="The PNG to write.")
+@click.option("-o", "--out", type=FILE, default="preview.png", show_default=True, help="PNG to write.")
 @click.option("--rows", type=click.IntRange(1, 50), help="Rows of images.  [default: 7; 2 on a card]")
 @click.option("--cols", type=click.IntRange(1, 50), help="Images in a row.  [default: 9; 4 on a card]")
 @click.option("--seed", type=SEED, help="Data seed; a built dataset has its own.  [default: 0]")

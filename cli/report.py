@@ -8,14 +8,14 @@ import click
 from mnistcompose.digits.source import DigitSource
 from mnistcompose.errors import InputError
 
-from .options import AS_JSON, LocalPath, complete_layouts, split_paths
+from .options import AS_JSON, FILE, LocalPath, complete_layouts, split_paths
 from .shared import digits_options
 from .train import need_torch
 
 
 @click.command()
 @click.argument("results", type=LocalPath())
-@click.option("-o", "--out", type=LocalPath(), help="File to write.  [default: report.html; Markdown is printed]")
+@click.option("-o", "--out", type=FILE, help="File to write.  [default: report.html; Markdown is printed]")
 @click.option("--markdown", is_flag=True, help="Write the same facts as Markdown, without pictures.")
 @click.option("--title", help="Title of the page.")
 @click.option(

@@ -36,9 +36,10 @@ def _amount(_context: click.Context, _option: click.Parameter, value: str | None
 def verify(
     folders: tuple[Path, ...], render: int | None, digits: DigitSource, workers: int | None, as_json: bool
 ) -> None:
-    """Check the datasets in DIRs: files, counts, labels, digests; exits with 1 if one is damaged, 2 if one is none.
+    """Check the datasets in DIRs: files, counts, labels and digests.
 
-    A bundled dataset of seed 0 is also compared with its published digests.
+    A bundled dataset of seed 0 is also compared with its published digests. Exits with 1 if a dataset is damaged, with
+    2 if a DIR holds none.
     """
     from dataclasses import asdict
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .. import __version__
 from ..arguments import flag, whole
-from ..digits.bank import MNIST_LICENSE, OTHER_LICENSE
+from ..digits.bank import MNIST_LICENSE, OTHER_LICENSE, load_digits
 from ..digits.source import Digits
 from ..errors import BuildError, InputError
 from ..layout.model import LayoutSpec
@@ -272,7 +272,7 @@ def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manif
         )
     manifest = Manifest(
         mnistcompose=__version__,
-        license=MNIST_LICENSE if config.digits.folder is None else OTHER_LICENSE,
+        license=MNIST_LICENSE if _of_mnist(config) else OTHER_LICENSE,
         classes=config.classes,
         splits=splits,
         **{key: value for key, value in config.identity.items() if key in Manifest.model_fields},
@@ -285,3 +285,8 @@ def _finish(root: Path, config: BuildConfig, entries: list[ShardEntry]) -> Manif
     remove_temporary(root)  # of workers that were killed
     sync_folder(root)
     return manifest
+
+
+def _of_mnist(config: BuildConfig) -> bool:
+    """Whether the digits are MNIST's, from wherever they were read."""
+    return config.digits.folder is None or config.digits_digest == load_digits("train").digest

@@ -40,6 +40,8 @@ class _Cluster(Executor):
         self._client, self._resources = client, dict(resources) or None
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        from distributed.comm.core import CommClosedError
+
         task = partial(on_worker, code_version(), function, *arguments, **keywords)
         distant = self._client.submit(task, pure=False, resources=self._resources)
         future: Future[Any] = Future()
@@ -49,6 +51,8 @@ class _Cluster(Executor):
                 return
             try:
                 future.set_result(distant.result())
+            except CommClosedError as error:  # an OSError, which a build would take for one of its files
+                future.set_exception(CancelledError(str(error)))
             except BaseException as error:
                 future.set_exception(error)
 

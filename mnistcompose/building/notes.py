@@ -61,8 +61,8 @@ def check_notes(root: Path, identity: dict[str, Any], shards: Iterable[str]) -> 
 
 
 def remove_notes(root: Path) -> None:
-    """Remove the notes that replace the journal in a store."""
-    for note in _notes(root):
+    """Remove the notes that replace the journal in a store, and unfinished ones of workers that were killed."""
+    for note in () if is_local(root) else listing(root / NOTES):
         note.unlink(missing_ok=True)
 
 

@@ -92,9 +92,9 @@ def verify(
     root = locate(root)
     workers = at_once(workers, cores())
     rerender = None if rerender is None else whole("rerender", rerender, -1)
-    if not has_manifest(root) and (root / BUILD).is_file():
-        return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",))
     try:
+        if not has_manifest(root) and (root / BUILD).is_file():
+            return VerifyReport(root, (f"{root / MANIFEST}: missing; the same build command finishes it",))
         manifest = read_manifest(root)
     except BuildError as error:
         return VerifyReport(root, (str(error),))

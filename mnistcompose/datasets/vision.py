@@ -101,6 +101,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         build: bool = False,
     ) -> None:
         super().__init__(root, transforms, transform, target_transform)
+        self._of_both = None if transforms is not None else self.transforms  # what the base class makes of the two
         if train not in (True, False):
             raise InputError(f"train = {train!r}; should be True or False; `split` takes a name")
         self.split: SplitName = split if split is not None else "train" if train else "test"
@@ -142,8 +143,13 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         image: Any = Image.fromarray(self.data[index].numpy())
         targets = tuple(self._target(kind, index) for kind in self._target_types)
         target: Any = targets[0] if isinstance(self.target_type, str) else targets
-        if self.transforms is not None:
+        if self.transforms not in (None, self._of_both):
             image, target = self.transforms(image, target)
+            return image, target
+        if self.transform is not None:  # perhaps set since, as scripts for MNIST do
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
         return image, target
 
     def _target(self, kind: TargetType, index: int) -> Any:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -295,9 +295,11 @@ def _made_aside(out: Path, force: bool) -> Iterator[Path]:
             sync_disks()  # the name implies that all is on the disk, even after a power cut
             _exchange(out, aside, old)
         except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
+            with suppress(OSError):
+                _remove(aside)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):
+            _remove(old)
 
 
 def _exchange(out: Path, aside: Path, old: Path) -> None:
@@ -322,4 +324,16 @@ def _remove_left(folder: Path) -> None:
         return
     if _marked(folder) is None and any(folder.iterdir()):
         raise InputError(f"{folder}: is in the way, and not from an export; move it away")
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove an export's folder, the mark last: if that is interrupted, the next export can go on."""
+    if not folder.exists():
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != EXPORT:
+            entry.unlink()
     shutil.rmtree(folder)

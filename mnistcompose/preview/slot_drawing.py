@@ -120,7 +120,8 @@ def _nominal(spec: LayoutSpec) -> list[_Box]:
 def _varied(spec: LayoutSpec) -> list[list[_Box]]:
     """The boxes of some samples, each with its drawn centre, scale and rotation."""
     slots = tuple(slot.model_copy(update={"tint": WHITE}) for slot in spec.placed)  # boxes have no colours
-    whole = spec.model_copy(update={"slots": slots, "length": "all"})
+    places = {"slots": slots, "length": "all", "numbers": "any", "distinct": False}  # nor do they depend on the numbers
+    whole = spec.model_copy(update=places)
     draws = draw(whole, "train", 0, _DRAWS, 0, load_digits("train"))
     x, y = np.moveaxis(draws.center / POSITION, -1, 0)
     values = np.stack([x, y, draws.scale / SCALE, draws.rotation / ANGLE], axis=-1)

@@ -47,9 +47,7 @@ def compose(
     return _composed(bank, spec, draw(spec, split, start, stop, seed, bank), masks)
 
 
-def compose_at(
-    bank: DigitBank, spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64], *, masks: bool = False
-) -> Composed:
+def compose_at(bank: DigitBank, spec: LayoutSpec, split: Split, seed: int, indices: NDArray[np.int64]) -> Composed:
     """Make the samples with these indices (int64 (n,)), in this order; each equals that of `compose`.
 
     Raises
@@ -57,7 +55,7 @@ def compose_at(
     InputError
         As `compose`.
     """
-    return _composed(bank, spec, draw_at(spec, split, indices, seed, bank), masks)
+    return _composed(bank, spec, draw_at(spec, split, indices, seed, bank), masks=False)
 
 
 def _composed(bank: DigitBank, spec: LayoutSpec, draws: Draws, masks: bool) -> Composed:

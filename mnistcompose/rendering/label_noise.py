@@ -34,8 +34,7 @@ def label_shifts(
     InputError
         There is no other number.
     """
-    if not (rate := spec.labels.noise_of(split)):
-        return np.zeros(len(numbers), np.int64)
+    rate = spec.labels.noise_of(split)
     if classes == 1:
         raise InputError(f"{spec.name}: labels.noise = {rate:g}: digits of a single class make no other number; use 0")
     wrong, which = happens(words[:, 0], rate), words[:, 1]

@@ -63,6 +63,16 @@ class Column:
             return found[(slice(None), *rest)]
         return found[(np.arange(len(found)).reshape(places.shape), *rest)]  # several lists of indices go together
 
+    def __eq__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        """Compare each element, as an array does; reads the whole column."""
+        return np.equal(np.asarray(self), other)  # type: ignore[call-overload, no-any-return]
+
+    def __ne__(self, other: object) -> NDArray[np.bool_]:  # type: ignore[override]
+        """Compare each element, as an array does; reads the whole column."""
+        return np.not_equal(np.asarray(self), other)  # type: ignore[call-overload, no-any-return]
+
+    __hash__ = object.__hash__
+
     def __iter__(self) -> Iterator[Any]:
         for number in range(len(self._shards)):
             yield from np.array(self._shards.load(number)[self.name])

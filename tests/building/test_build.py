@@ -32,6 +32,7 @@ from mnistcompose import (
 from mnistcompose.building import folder
 from mnistcompose.building import verify as verification
 from mnistcompose.cli import main
+from mnistcompose.digits.bank import MNIST_LICENSE, OTHER_LICENSE
 from mnistcompose.layout.model import LayoutSpec
 from mnistcompose.layout.reading import parse_spec
 from mnistcompose.storage.digests import block_digests, split_digest
@@ -814,3 +815,20 @@ def test_a_link_to_nowhere_is_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"link: a symbolic link to .*gone, which is not there"):
         build(SPEC, tmp_path / "link", train=10, test=0)
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_mnists_licence_follows_its_digits(tmp_path: Path):
+    raw = tmp_path / "MNIST" / "raw"  # as torchvision's download has it
+    shutil.copytree(Path(verification.__file__).parents[1] / "data", raw)
+    other = write_digits(tmp_path / "other", 12)
+    for digits, licence in ((raw, MNIST_LICENSE), (other, OTHER_LICENSE)):
+        build("MNIST-II-01", tmp_path / licence[:5], train=20, test=0, digits=digits)
+        assert read_manifest(tmp_path / licence[:5]).license == licence
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def locked(_: Path) -> bool:
+        raise BuildError("locked: cannot read: Permission denied")
+
+    monkeypatch.setattr(verification, "has_manifest", locked)
+    assert verify(tmp_path).problems == ("locked: cannot read: Permission denied",)

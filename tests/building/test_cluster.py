@@ -19,7 +19,7 @@ from distributed.scheduler import KilledWorker
 from waiting import until
 
 from mnistcompose import BuildError, InputError, build, load_spec, verify
-from mnistcompose.building.cluster import cluster, is_exposed
+from mnistcompose.building.cluster import _Cluster, cluster, is_exposed
 from mnistcompose.cli import cli
 from mnistcompose.cli.shared import on_cluster
 from mnistcompose.storage.locks import LockedError
@@ -236,6 +236,16 @@ def test_equal_tasks_are_done_each_time_by_workers_that_have_what_they_ask_for(t
 def test_what_ends_a_clusters_work_is_told_in_one_line(three: Cluster, error: Exception, told: str):
     with pytest.raises(BuildError, match=rf"\A[^\n]+: {told}[^\n]+"), cluster(three.address):
         raise error
+
+
+def test_a_lost_connection_is_no_error_of_a_file():
+    def closed() -> None:
+        raise CommClosedError("closed")
+
+    distant = SimpleNamespace(result=closed, add_done_callback=lambda ended: ended(None))
+    future = _Cluster(SimpleNamespace(submit=lambda *_, **__: distant), {}).submit(print)
+    assert isinstance(future.exception(), CancelledError)
+    assert not isinstance(future.exception(), OSError)
 
 
 def test_a_clusters_client_is_its_own_and_is_closed_with_it(three: Cluster):

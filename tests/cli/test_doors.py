@@ -52,6 +52,13 @@ def test_the_home_is_not_a_folder_named_tilde(tmp_path: Path):
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("pairs",), ("preview", "MNIST-II-01"), ("report", "results")])
+def test_a_folder_is_no_file_to_write(tmp_path: Path, command):
+    done = run(*command, "--out", tmp_path)
+    assert done.returncode == 2
+    assert "is a directory" in done.stderr
+
+
 @pytest.mark.parametrize("args", [("--workers", "0"), ("--workers", "-3"), ("--dry-run", "--workers", "-3")])
 def test_a_number_of_workers_is_at_least_one(tmp_path: Path, args):
     done = run("build", "MNIST-II-01", "--out", tmp_path / "x", *args)

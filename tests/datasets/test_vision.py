@@ -124,6 +124,20 @@ def test_geometric_transforms_move_boxes_and_masks(root):
     assert torch.equal(mirrored_masks, masks.flip(-1))
 
 
+def test_transforms_may_be_set_later(root, layout):
+    """As with torchvision's MNIST, where scripts exchange the transform between training and evaluation."""
+    data = mc.MNISTCompose(root, layout)
+    data.transform, data.target_transform = ToTensor(), lambda number: -number
+    image, number = data[0]
+    assert image.shape == (1, 28, 28)
+    assert number == -int(data.targets[0])
+    data.transforms = v2.RandomHorizontalFlip(p=1)  # of both, as torchvision's detection datasets have it
+    assert data[0][0].mode == "L"
+    data = mc.MNISTCompose(root, layout, transform=lambda _: pytest.fail("was exchanged"))
+    data.transform = None
+    assert data[0][0].mode == "L"
+
+
 def test_the_name_of_a_dataset_in_the_root_will_do(root, tmp_path):
     """Also if its folder has another name than its layout, or a bundled layout was built with other counts."""
     assert mc.MNISTCompose(root, "small").folder == root / "small"

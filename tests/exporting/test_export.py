@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 from mnistcompose import BuildError, InputError, build, export, load_spec
 from mnistcompose.cli import cli
+from mnistcompose.exporting import export as exporter
 from mnistcompose.exporting.source import FACTORS
 from mnistcompose.storage.digests import block_digests, split_digest
 from mnistcompose.storage.hdf5 import read_shard
@@ -225,6 +227,28 @@ def test_a_damaged_shard_leaves_nothing(tmp_path):
         export(tmp_path / "x", tmp_path / "out", "npz")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.export.tmp").exists()
+
+
+@pytest.mark.parametrize("removed", range(25))
+def test_an_interrupted_clean_up_is_finished_by_the_next(removed, tmp_path, monkeypatch):
+    folder = tmp_path / "out.export.old"
+    names = [f"{number}.png" for number in range(20)]  # so many that the mark is not the last by chance
+    names[10:10] = ["train/00/0.png", "train/01/1.png", exporter.EXPORT, "train/metadata.csv"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}\n")
+    left, unlink = iter(range(removed)), os.unlink
+
+    def interrupted(*arguments, **options):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(*arguments, **options)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(os, "unlink", interrupted)
+        exporter._remove(folder)
+    exporter._remove_left(folder)
+    assert not folder.exists()
 
 
 def test_a_killed_export_is_replaced_by_the_next(folders, tmp_path):

@@ -7,6 +7,12 @@ from mnistcompose.preview import layout_drawing
 from mnistcompose.preview.slot_drawing import _varied
 
 
+def test_boxes_do_not_depend_on_the_numbers_of_a_digit_set():
+    """MNIST has too few numbers to hold out 4 of 1,000; a set of letters has enough."""
+    text = "name: x\nslots: [{center: [0, 0]}, {center: [1, 0]}]\n"
+    assert _varied(parse_spec(f"{text}numbers: {{held_out: {{share: 0.004}}}}\n")) == _varied(parse_spec(text))
+
+
 def test_boxes_need_no_colours_and_are_drawn_of_every_slot():
     """A tint by digit fits the digit set's classes, and slots that a short number leaves empty have a place, too."""
     spec = parse_spec("name: x\nslots: [{center: [5, 5]}, {center: [6, 5]}]\nlength: {choice: [1, 2]}")

@@ -50,6 +50,15 @@ def test_every_column_is_there_as_it_is_stored(root: Path, truth: dict[str, NDAr
         assert np.array_equal(list(column), truth[name])
 
 
+def test_a_column_is_compared_by_its_elements(root: Path, truth: dict[str, NDArray[Any]]) -> None:
+    columns = arrays(root, "train")
+    labels, some = columns["labels"], int(truth["labels"][3])
+    assert np.array_equal(labels == some, truth["labels"] == some)
+    assert np.array_equal(labels != some, truth["labels"] != some)
+    assert (labels == truth["labels"]).all()
+    assert len({*columns.values()}) == len(columns)
+
+
 def test_an_array_of_a_column_is_a_copy(root: Path, truth: dict[str, NDArray[Any]]) -> None:
     labels = arrays(root, "train")["labels"]
     assert np.array_equal(labels.__array__(copy=True), truth["labels"])

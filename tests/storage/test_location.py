@@ -207,6 +207,16 @@ def test_notes_of_an_earlier_version_cost_their_shards_only(url, here):
     assert same(locate(url), here)
 
 
+def test_unfinished_notes_of_killed_workers_are_removed(url):
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    root = locate(url)
+    (root / "manifest.json").unlink()  # as if it had not ended
+    (root / "journal").mkdir(parents=True, exist_ok=True)
+    (root / "journal" / "train-00000-of-00005.h5.0123456789abcdef.json.01234567.tmp").write_bytes(b"{")
+    build(SPEC, url, shard_size=1000, **COUNTS)
+    assert not notes.listing(root / "journal")
+
+
 def test_what_another_build_removes_meanwhile_is_no_error(monkeypatch):
     root = locate("memory://digits/gone")
     there = [root / "journal" / "train-00000-of-00001.h5.0123456789abcdef.json", root / "train.h5.01234567.tmp"]
