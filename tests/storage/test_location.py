@@ -342,8 +342,7 @@ def test_what_is_no_path_is_refused(where):
 
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path):
-    with pytest.raises(BuildError, match="File name too long"):
-        verify(tmp_path / ("x" * 300))
+    assert "File name too long" in verify(tmp_path / ("x" * 300)).problems[0]
     with pytest.raises(InputError, match="neither a bundled dataset nor an existing file"):
         load_spec("x" * 300)
     with pytest.raises(InputError, match=r"'name: x'\.\.\.: is a text"):
