@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from report import ROOT
 
 from dcl.experiments.run_file import Record, read_records
-from dcl.reporting.claims import by_model
+from dcl.reporting.claims import by_model, paired_runs
 from dcl.reporting.figures import COLORS, COLUMN
 from dcl.reporting.statistics import Difference, relative_drop
 from dcl.reporting.table import difference_of, markdown_table
@@ -54,13 +54,10 @@ def curve(records: Iterable[Record]) -> list[Point]:
             groups[run["dataset"], run["splits"]["train"]["images"] / run["classes"] ** run["slots"]].append(record)
     points = []
     for (layout, per_class), group in sorted(groups.items()):
-        runs = by_model(group)
-        ours, theirs = (runs.get((layout, model), {}) for model in (MODEL, "baseline"))
-        if seeds := sorted(ours.keys() & theirs.keys()):
-            pair = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+        for pair in paired_runs(by_model(group), MODEL, "baseline", layout):
             error, baseline = (float(np.mean([each["error_percent"] for each in side])) for side in pair)
             epochs = pair[0][0]["determined_by"]["epochs"]
-            points.append(Point(layout, per_class, epochs, len(seeds), baseline, error, difference_of(*pair)))
+            points.append(Point(layout, per_class, epochs, len(pair[0]), baseline, error, difference_of(*pair)))
     return points
 
 

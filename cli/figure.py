@@ -121,10 +121,10 @@ def _records(runs: tuple[Path, ...], dataset: str) -> list[dict[str, Any]]:
     from dcl.experiments.run_file import FINISHED, read_records, status_of
     from dcl.reporting.table import check_alike
 
-    stored = {path: record for folder in runs for path, record in read_records(folder).items()}
     found = {
         path: record
-        for path, record in stored.items()
+        for folder in runs
+        for path, record in read_records(folder).items()
         if record["determined_by"]["dataset"] == dataset and status_of(record) == FINISHED
     }
     if not found:

@@ -14,7 +14,6 @@ import torch
 
 from mnistcompose.building import processes
 from mnistcompose.errors import BuildError, InputError
-from mnistcompose.storage.files import failing
 from mnistcompose.storage.locks import LockedError
 
 from ..data.image_sets import ImageSet
@@ -150,7 +149,7 @@ def _store_failure(run: Run, path: Path, reason: str) -> Record:
     if path.exists() and status_of(record := read_record(path)) != FAILED:
         return record
     record = unfinished(run, FAILED, reason)
-    with suppress(BuildError), failing("make the folder", path.parent):  # the reason is worth more than a stored run
+    with suppress(BuildError, OSError):  # where nothing can be written, the reason is worth more than a stored run
         path.parent.mkdir(parents=True, exist_ok=True)
         write_record(path, record)
     return record

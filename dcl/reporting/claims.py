@@ -67,8 +67,8 @@ class Comparison:
     high: float
 
 
-def _paired(runs: Runs, model: str, against: str, family: str) -> Iterator[tuple[list[Record], list[Record]]]:
-    """Yield the runs of both models by dataset, of the seeds that both have."""
+def paired_runs(runs: Runs, model: str, against: str, family: str) -> Iterator[tuple[list[Record], list[Record]]]:
+    """Yield the runs of both models on each dataset whose name begins with `family`, of the seeds that both have."""
     for dataset in sorted({dataset for dataset, _ in runs if dataset.startswith(family)}):
         first, second = (runs.get((dataset, name), {}) for name in (model, against))
         if seeds := sorted(first.keys() & second.keys()):
@@ -77,7 +77,7 @@ def _paired(runs: Runs, model: str, against: str, family: str) -> Iterator[tuple
 
 def compare_models(runs: Runs, model: str, against: str, family: str = "MNIST-") -> Comparison | None:
     """Compare two models on the datasets whose names begin with `family`; None if none has both."""
-    pairs = list(_paired(runs, model, against, family))
+    pairs = list(paired_runs(runs, model, against, family))
     if not pairs:
         return None
     differences = [difference_of(ours, theirs) for ours, theirs in pairs]
@@ -149,7 +149,7 @@ def loss_gaps(runs: Runs, model: str) -> list[tuple[float, float]]:
     A gap is test minus training loss after the last epoch, averaged over the seeds that both have. Training losses are
     means over the last epoch, with dropout.
     """
-    pairs = _paired(runs, model, "baseline", "MNIST-")
+    pairs = paired_runs(runs, model, "baseline", "MNIST-")
     return [(_mean(map(_loss_gap, ours)), _mean(map(_loss_gap, theirs))) for ours, theirs in pairs]
 
 

@@ -101,7 +101,7 @@ class MNISTCompose(VisionDataset):  # type: ignore[misc]  # torchvision has no t
         build: bool = False,
     ) -> None:
         super().__init__(root, transforms, transform, target_transform)
-        self._of_both = None if transforms is not None else self.transforms  # what the base class makes of the two
+        self._of_both = None if transforms is not None else self.transforms  # the base class makes it of the two
         if train not in (True, False):
             raise InputError(f"train = {train!r}; should be True or False; `split` takes a name")
         self.split: SplitName = split if split is not None else "train" if train else "test"

@@ -329,8 +329,6 @@ def _remove_left(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove an export's folder, the mark last: if that is interrupted, the next export can go on."""
-    if not folder.exists():
-        return
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
